@@ -1,0 +1,132 @@
+"""The one exception tree of snow_assets.
+
+::
+
+    SnowError                    every failure; has ``key``, ``value``, ``hint`` and ``exit_code``
+    ├── FixFirst                 exit code 2: something must be fixed before another try can succeed
+    │   ├── ConfigError          pulls.yaml, the environment, a command-line argument
+    │   ├── CredentialsError     the instance refused who we say we are
+    │   ├── ForbiddenError       403: the account lacks a right, which is named
+    │   ├── UnknownTableError    the instance has no such table
+    │   ├── QueryError           the encoded query cannot be read, or is not honoured
+    │   ├── HostError            the host name does not resolve
+    │   ├── LandingError         the data folder or object store cannot be used
+    │   ├── FingerprintError     the files belong to another plan
+    │   └── PublishRefused       the rows fell or the hidden share rose too far; accept it by name
+    └── RunAgain                 exit code 1: not finished, running it again may finish it
+        ├── InstanceUnavailable  refused, timed out, hibernating, a wait beyond ``max_wait``
+        ├── RequestFailed        one request failed for good after its retries; the page is named
+        ├── SliceFailed          a slice could not be landed or proven
+        ├── PlanIncomplete       slices are missing or a difference is unexplained
+        ├── LeaseHeld            a live run of the same pull
+        └── Cancelled            stopped because another part of the run failed, or by a signal
+
+Messages never hold a secret, nor the body of an answer.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SnowError(Exception):
+    """A failure that names its ``key``, the ``value`` found there, and the way out (``hint``).
+
+    ``str(error)`` is one line: ``key 'value': message (hint)``, parts that are empty left out.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, key: str = "", value: object = "", hint: str = "") -> None:
+        self.message = message
+        self.key = key
+        self.value = str(value)
+        self.hint = hint
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        subject = " ".join(part for part in (self.key, repr(self.value) if self.value else "") if part)
+        line = f"{subject}: {self.message}" if subject else self.message
+        if self.hint:
+            line = f"{line} ({self.hint})"
+        return " ".join(line.split())
+
+    def as_dict(self) -> dict[str, str]:
+        """``{key, value, message, hint}``: what ``--json`` prints under ``error``."""
+        return {"key": self.key, "value": self.value, "message": self.message, "hint": self.hint}
+
+
+class FixFirst(SnowError):
+    """Something must be fixed first; another try as things are will fail again."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(FixFirst):
+    """A key of ``pulls.yaml``, an environment variable or an argument is missing or wrong."""
+
+
+class CredentialsError(FixFirst):
+    """The instance refused the credentials, or none were given."""
+
+
+class ForbiddenError(FixFirst):
+    """The instance answered 403; the message names the right that is missing."""
+
+
+class UnknownTableError(FixFirst):
+    """The instance has no such table, or does not let web services see it."""
+
+
+class QueryError(FixFirst):
+    """The encoded query cannot be read whole, or the instance does not honour it."""
+
+
+class HostError(FixFirst):
+    """The instance's host name does not resolve, or its address is not one we may talk to."""
+
+
+class LandingError(FixFirst):
+    """The landing cannot be read or written."""
+
+
+class FingerprintError(FixFirst):
+    """Files of another instance, account, query, field list or display mode lie in the landing."""
+
+
+class PublishRefused(FixFirst):
+    """A complete plan is not published by itself: the rows fell or the hidden share rose too far."""
+
+
+class RunAgain(SnowError):
+    """Not finished; what landed stays, and running it again may finish it."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InstanceUnavailable(RunAgain):
+    """The instance refuses connections, times out, hibernates, or asks for too long a wait."""
+
+
+class RequestFailed(RunAgain):
+    """One request failed after its retries. ``fault`` is the name in the table of faults."""
+
+    def __init__(self, message: str, *, fault: str, key: str = "", value: object = "", hint: str = "") -> None:
+        super().__init__(message, key=key, value=value, hint=hint)
+        self.fault = fault
+
+
+class SliceFailed(RunAgain):
+    """A slice could not be landed or proven; the message names its range and cause."""
+
+
+class PlanIncomplete(RunAgain):
+    """Slices of the plan are missing, or a difference could not be explained."""
+
+
+class LeaseHeld(RunAgain):
+    """A live run holds the lease of the same pull."""
+
+
+class Cancelled(RunAgain):
+    """Stopped early: another part of the run failed for good, or a signal came."""

@@ -1,0 +1,149 @@
+"""What is exchanged between a sans-I/O procedure and whoever drives it.
+
+A *procedure* is a generator. It yields steps and receives replies:
+
+=============  ==========================================  ===================================
+step           the driver does                             the reply
+=============  ==========================================  ===================================
+``Send``       one GET; transport faults are caught        an ``Answer``
+``Wait``       sleeps, or pauses every thread (shared)     ``None``
+``Deliver``    hands a checked page to the consumer        ``None``
+=============  ==========================================  ===================================
+
+and returns its result. Threads and asyncio only drive; every rule lives in procedures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar
+
+DisplayValue: TypeAlias = Literal["true", "false", "all"]
+
+# What a request is for; the ledger counts by it.
+Purpose: TypeAlias = Literal[
+    "clock", "count", "probe", "columns", "account", "boundary", "page", "tail", "sweep", "repair", "lookup", "record"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One GET of the instance: ``path`` (from the root) and query parameters, in order."""
+
+    path: str
+    params: Mapping[str, str]
+    purpose: Purpose
+    fresh: bool = False  # in a session of its own: no cookie is sent or kept
+
+    @property
+    def limit(self) -> int:
+        """Rows asked for; 0 where the request has no ``sysparm_limit``."""
+        return int(self.params.get("sysparm_limit", "0"))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: a status, headers (lower-case names) and the decoded body.
+
+    ``fault`` names a transport fault (``timeout``, ``connection_reset``, ``truncated_body``, ...: a name of
+    the table of faults); then ``status`` is 0 and ``body`` is empty. ``detail`` is a line without secrets.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float = 0.0
+    fault: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Step: send ``request``, reply with its ``Answer``."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Step: wait ``seconds``. ``shared`` pauses every thread of the client, once. ``kind`` is counted."""
+
+    seconds: float
+    kind: Literal["backoff", "rate_limit", "overload"]
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Checked records of one answer. ``ids[i]`` is the sys_id of ``records[i]``."""
+
+    records: list[Any]
+    ids: list[str]
+    size: int  # bytes of the decoded body
+    repaired: bool = False  # fetched by sys_id after the sweep: out of order
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Step: hand ``page`` to the consumer; returns when the consumer has taken it."""
+
+    page: Page
+
+
+Step: TypeAlias = Send | Wait | Deliver
+T = TypeVar("T")
+Procedure: TypeAlias = Generator[Step, Answer | None, T]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a procedure cost the instance and why it waited. Drivers and procedures add to it; not thread-safe."""
+
+    requests: int = 0
+    retries: int = 0
+    rows: int = 0  # rows that the instance sent, of any purpose
+    bytes: int = 0
+    counts: int = 0  # requests that made the instance count
+    purposes: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    waited: Counter[str] = field(default_factory=Counter)  # seconds by kind: backoff, rate_limit, overload, governor, answer
+
+    def add(self, other: Tally) -> None:
+        """Add the figures of ``other`` to this one."""
+        self.requests += other.requests
+        self.retries += other.retries
+        self.rows += other.rows
+        self.bytes += other.bytes
+        self.counts += other.counts
+        self.purposes.update(other.purposes)
+        self.faults.update(other.faults)
+        self.waited.update(other.waited)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON: seconds rounded to milliseconds."""
+        return {
+            "requests": self.requests,
+            "retries": self.retries,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "counts": self.counts,
+            "purposes": dict(sorted(self.purposes.items())),
+            "faults": dict(sorted(self.faults.items())),
+            "waited": {kind: round(seconds, 3) for kind, seconds in sorted(self.waited.items())},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Tally:
+        """The inverse of ``as_dict``."""
+        return cls(
+            requests=data["requests"],
+            retries=data["retries"],
+            rows=data["rows"],
+            bytes=data["bytes"],
+            counts=data["counts"],
+            purposes=Counter(data["purposes"]),
+            faults=Counter(data["faults"]),
+            waited=Counter(data["waited"]),
+        )
