@@ -1,0 +1,200 @@
+"""Is this answer what was asked for? Every check that one answer alone allows, with a name for each failure.
+
+Nothing here waits or decides: a failed check raises ``PageFault``, and ``retry`` decides what follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from snow_assets.servicenow.decoding import BOM, Cell, Decoded, Decoder, DictDecoder, PageFault, StructDecoder
+from snow_assets.servicenow.exchange import Answer, Page, Request
+
+__all__ = [
+    "Cell",
+    "Decoded",
+    "Decoder",
+    "DictDecoder",
+    "PageFault",
+    "StructDecoder",
+    "check_count",
+    "check_object",
+    "check_page",
+    "check_status",
+    "is_hex",
+    "order_fault",
+    "server_clock",
+    "total_count",
+]
+
+_GATEWAY: Final = frozenset({408, 502, 503, 504})
+_HEX: Final = re.compile(r"[0-9a-f]{32}")
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+_LOGIN: Final = re.compile(rb"user_password|sysparm_login|login\.do|type=[\"']?password|SAMLRequest", re.IGNORECASE)
+_KINDS: Final = {dict: "object", list: "list"}
+_Result = TypeVar("_Result", dict[str, Any], list[Any])
+
+
+def check_status(answer: Answer) -> None:
+    """Raise ``PageFault`` unless the answer is a 200 with a JSON body that is not empty."""
+    if answer.fault:
+        raise PageFault(answer.fault, answer.detail)
+    if answer.status != 200:
+        raise _status_fault(answer)
+    content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type in ("text/html", "application/xhtml+xml"):
+        raise _html_fault(answer.body)
+    if not answer.body.strip():
+        raise PageFault("empty_body")
+    if content_type and not content_type.endswith(("/json", "+json")):
+        raise PageFault("wrong_content_type", content_type)
+
+
+def check_page(answer: Answer, request: Request, decoder: Decoder) -> Page:
+    """The checked page of a list answer: rows are whole, each has a sys_id of its own, and no more than the limit.
+
+    Raises ``PageFault``. Order and range need the cursor: see ``order_fault``.
+    """
+    check_status(answer)
+    decoded = decoder.decode(answer.body)
+    if request.limit and len(decoded.records) > request.limit:
+        raise PageFault("too_many_rows", f"{len(decoded.records)} rows, the limit is {request.limit}")
+    if len(set(decoded.ids)) != len(decoded.ids):
+        raise PageFault("duplicate_sys_id", f"{len(decoded.ids) - len(set(decoded.ids))} rows")
+    return Page(decoded.records, decoded.ids, len(answer.body))
+
+
+def check_object(answer: Answer) -> dict[str, Any]:
+    """The ``result`` of an answer about one thing (a record, a statistic). Raises ``PageFault``."""
+    return _result(answer, dict)
+
+
+def check_count(answer: Answer) -> int:
+    """The count in an answer of the Aggregate API (without groups). Raises ``PageFault``."""
+    stats = check_object(answer).get("stats")
+    count = stats.get("count") if isinstance(stats, dict) else None
+    if not _DIGITS.fullmatch(str(count)):
+        raise PageFault("malformed_count")
+    return int(str(count))
+
+
+def total_count(answer: Answer) -> int | None:
+    """``X-Total-Count``: rows that match, hidden ones included; ``None`` when absent or not a number."""
+    text = answer.headers.get("x-total-count", "").strip()
+    return int(text) if _DIGITS.fullmatch(text) else None
+
+
+def server_clock(answer: Answer) -> datetime | None:
+    """The instance's clock (``Date`` header) as aware UTC; ``None`` when absent or malformed."""
+    return parse_http_date(answer.headers.get("date", ""))
+
+
+def parse_http_date(text: str) -> datetime | None:
+    """An HTTP date as aware UTC; ``None`` when it is not one."""
+    try:
+        parsed = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def is_hex(sys_id: str) -> bool:
+    """Whether ``sys_id`` is 32 lower-case hex digits, of which alone the order is known in every collation."""
+    return _HEX.fullmatch(sys_id) is not None
+
+
+def order_fault(
+    ids: Sequence[str], after: str | None = None, lo: str | None = None, hi: str | None = None
+) -> PageFault | None:
+    """What is wrong with the order or range of ``ids``, or ``None``.
+
+    Args:
+        ids: the sys_ids of one page, as they came.
+        after: the last sys_id of the page before; all must be above it.
+        lo: the lower bound, inclusive.
+        hi: the upper bound, inclusive.
+
+    Only 32-digit hex ids are compared, with one another and with hex bounds: other ids (``global``, legacy ones)
+    sort by the instance's collation, which is not known here.
+    """
+    if after is not None and after in ids:
+        return PageFault("repeated_page", f"the row {after} again")
+    last = after if after is not None and is_hex(after) else None
+    low = lo if lo is not None and is_hex(lo) else None
+    high = hi if hi is not None and is_hex(hi) else None
+    for sys_id in filter(_HEX.fullmatch, ids):
+        if (low is not None and sys_id < low) or (high is not None and sys_id > high):
+            return PageFault("out_of_range", sys_id)
+        if last is not None and sys_id <= last:
+            return PageFault("out_of_order", f"{sys_id} after {last}")
+        last = sys_id
+    return None
+
+
+def _result(answer: Answer, kind: type[_Result]) -> _Result:
+    check_status(answer)
+    decoded = DictDecoder.parse(answer.body)
+    result = decoded.get("result")
+    if not isinstance(result, kind):
+        raise PageFault("no_result", f"`result` is no {_KINDS[kind]}")
+    return result
+
+
+def _status_fault(answer: Answer) -> PageFault:
+    status, message = answer.status, _platform_message(answer)
+    match status:
+        case 202:
+            return PageFault("accepted_202")
+        case 400 if "invalid table" in message.lower():
+            return PageFault("unknown_table", message)
+        case 401:
+            return PageFault("unauthorized", message)
+        case 403 if "API level ACL" in message:
+            return PageFault("forbidden_api", message)
+        case 403 if "query records" in message and "read table" not in message:
+            return PageFault("forbidden_query", message)
+        case 403:
+            return PageFault("forbidden", message)
+        case 404:
+            return PageFault("not_found", message)
+        case 429 if answer.headers.get("retry-after") or answer.headers.get("x-ratelimit-reset"):
+            return PageFault("rate_limited", message)
+        case 429:
+            return PageFault("too_many_requests", message)
+        case _ if status in _GATEWAY:
+            return PageFault("gateway_error", f"status {status}")
+        case _ if b"maximum execution time exceeded" in answer.body:
+            return PageFault("execution_time", f"status {status}")
+        case _:
+            return PageFault(_status_class(status), f"status {status} {message}".strip())
+
+
+def _status_class(status: int) -> str:
+    return {3: "redirect", 4: "bad_request", 5: "server_error"}.get(status // 100, "unexpected_status")
+
+
+def _html_fault(body: bytes) -> PageFault:
+    if b"instance-hibernating-page" in body or b"instance is hibernating" in body:
+        return PageFault("hibernating")
+    if b"instance is currently offline" in body:
+        return PageFault("offline")
+    return PageFault("login_page" if _LOGIN.search(body) else "html")
+
+
+def _platform_message(answer: Answer) -> str:
+    """The platform's own words for an error, clipped: ``message: detail``; ``""`` where there is no envelope."""
+    try:
+        envelope = msgspec.json.decode(answer.body.removeprefix(BOM))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    error = envelope.get("error") if isinstance(envelope, Mapping) else None
+    if not isinstance(error, Mapping):
+        return ""
+    parts = [text for key in ("message", "detail") if isinstance(text := error.get(key), str) and text]
+    return " ".join(": ".join(parts).split())[:200]
