@@ -1,0 +1,149 @@
+"""The landing of a pull: its plans, their slices' files, and the receipts. Also the root of its Delta table."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+import pyarrow.parquet as pq
+
+from snow_assets.errors import FingerprintError, LandingError
+from snow_assets.pulls.ledger import FOOTER_KEY, Ledger
+from snow_assets.pulls.plan import OFFSET_DIGITS, Plan, Slice
+from snow_assets.pulls.stores import DAMAGED, LocalStore, Store, open_store
+
+PLAN_FILE = "plan.json"
+_PLAN_ID = re.compile(r"\d{8}T\d{6}Z")
+_SLICE_FILE = re.compile(rf"(\d{{{OFFSET_DIGITS}}})-(\d+)\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class LandedFile:
+    """A slice's file: ``path`` is relative to the landing, ``size`` in bytes, ``ledger`` from its footer."""
+
+    path: str
+    size: int
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class Landing:
+    """The files of one pull below ``data``. Opening one touches nothing."""
+
+    pull: str
+    store: Store
+
+    @classmethod
+    def open(cls, data: str, pull: str) -> Self:
+        """The landing of ``pull`` below ``data``: a local folder or an object-store URL."""
+        return cls(pull, open_store(data, pull))
+
+    @property
+    def location(self) -> str:
+        """The root: an absolute path or a URL. The Delta table lies here too."""
+        return self.store.location
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the files lie in a local folder."""
+        return isinstance(self.store, LocalStore)
+
+    def check_writable(self) -> None:
+        """Raise ``LandingError`` where a write would fail. Writes nothing."""
+        self.store.check_writable()
+
+    def plan_ids(self) -> list[str]:
+        """Ids of the plans that lie here, oldest first."""
+        folders = [name.rstrip("/") for name in self.store.list("") if name.endswith("/")]
+        return [name for name in folders if _PLAN_ID.fullmatch(name) and PLAN_FILE in self.store.list(name)]
+
+    def read_plan(self, plan_id: str) -> Plan:
+        """The plan of that id. Raises ``LandingError`` where there is none or it is damaged."""
+        path = f"{plan_id}/{PLAN_FILE}"
+        try:
+            content = self.store.read(path)
+        except FileNotFoundError as error:
+            raise LandingError(
+                f"pull {self.pull} has no such plan", key="plan", value=plan_id, hint="see snow-assets status"
+            ) from error
+        plan = Plan.from_json(content, self.store.uri(path))
+        if (plan.pull, plan.plan_id) != (self.pull, plan_id):
+            raise FingerprintError(
+                f"is plan {plan.plan_id} of pull {plan.pull}", key="plan", value=self.store.uri(path)
+            )
+        return plan
+
+    def latest_plan(self) -> Plan | None:
+        """The newest plan, or ``None``."""
+        plan_ids = self.plan_ids()
+        return self.read_plan(plan_ids[-1]) if plan_ids else None
+
+    def write_plan(self, plan: Plan) -> None:
+        """Write a new plan. Raises ``FileExistsError`` where its id is taken."""
+        self.store.create(f"{plan.plan_id}/{PLAN_FILE}", plan.to_json())
+
+    def remove_plan(self, plan_id: str) -> None:
+        """Remove a plan with its files. Its table must not name them."""
+        self.store.remove_folder(plan_id)
+
+    def slice_files(self, plan: Plan) -> dict[int, list[str]]:
+        """Names of the slice files of a plan by offset, by attempt; unread."""
+        found: dict[int, list[str]] = {}
+        for name in self.store.list(plan.plan_id):
+            match = _SLICE_FILE.fullmatch(name)
+            if match:
+                found.setdefault(int(match[1]), []).append(name)
+        return {offset: sorted(names, key=_attempt) for offset, names in found.items()}
+
+    def landed(self, plan: Plan, piece: Slice, names: list[str] | None = None) -> LandedFile | None:
+        """The file of a slice, proven by its footer; ``None`` where there is none that is whole.
+
+        Raises ``FingerprintError`` where a whole file of another plan lies under the slice's name.
+        """
+        for name in self.slice_files(plan).get(piece.offset, []) if names is None else names:
+            path = f"{plan.plan_id}/{name}"
+            ledger = self._read_ledger(path)
+            if ledger is None:
+                continue
+            _must_belong(ledger, plan, piece, self.store.uri(path))
+            return LandedFile(path, self.store.size(path), ledger)
+        return None
+
+    def all_landed(self, plan: Plan) -> dict[Slice, LandedFile]:
+        """Every slice of the plan that has landed, in the plan's order."""
+        files = self.slice_files(plan)
+        found = {piece: self.landed(plan, piece, files.get(piece.offset, [])) for piece in plan.slices}
+        return {piece: landed for piece, landed in found.items() if landed is not None}
+
+    def next_attempt(self, plan: Plan, piece: Slice) -> int:
+        """The number of the next file of a slice; a name is never used again."""
+        names = self.slice_files(plan).get(piece.offset, [])
+        return 1 + max((_attempt(name) for name in names), default=0)
+
+    def parquet(self, path: str) -> pq.ParquetFile:
+        """Open a file of the landing by its relative path."""
+        return self.store.parquet(path)
+
+    def _read_ledger(self, path: str) -> Ledger | None:
+        try:
+            with self.store.parquet(path) as file:
+                content = (file.metadata.metadata or {}).get(FOOTER_KEY)
+                ledger = None if content is None else Ledger.from_json(content)
+                whole = ledger is not None and ledger.landed == file.metadata.num_rows
+        except DAMAGED:
+            return None
+        return ledger if whole else None
+
+
+def _attempt(name: str) -> int:
+    match = _SLICE_FILE.fullmatch(name)
+    return int(match[2]) if match else 0
+
+
+def _must_belong(ledger: Ledger, plan: Plan, piece: Slice, uri: str) -> None:
+    expected = (plan.plan_id, plan.fingerprint, piece.offset, piece.lo, piece.hi)
+    if (ledger.plan_id, ledger.fingerprint, ledger.offset, ledger.lo, ledger.hi) != expected:
+        raise FingerprintError(
+            f"is not of {piece} of plan {plan.plan_id}", key="file", value=uri, hint="move it out of the landing"
+        )

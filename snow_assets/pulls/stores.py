@@ -1,0 +1,292 @@
+"""Where a landing lies: a local folder or an object store, behind the few operations that a landing needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, cast
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from snow_assets.errors import LandingError
+
+# What a damaged or foreign file raises when its footer is read (pyarrow's errors are OSError and ValueError too).
+DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
+
+
+class Store(Protocol):
+    """Files by relative path. Every write is whole or absent."""
+
+    location: str
+
+    def check_writable(self) -> None:
+        """Raise ``LandingError`` where a write would fail, as far as can be told without one."""
+        ...
+
+    def list(self, folder: str) -> list[str]:
+        """Names in a folder, sorted, temporary ones left out; folders end in ``/``. Empty where there is none."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes. Raises ``FileNotFoundError``."""
+        ...
+
+    def write(self, path: str, content: bytes) -> None:
+        """Replace a file."""
+        ...
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write a file that must not exist. Raises ``FileExistsError``."""
+        ...
+
+    def scratch(self, path: str) -> Path:
+        """A local path to write a large file to, before ``commit``."""
+        ...
+
+    def commit(self, scratch: Path, path: str) -> None:
+        """Make a scratch file durable under its name."""
+        ...
+
+    def parquet(self, path: str) -> pq.ParquetFile:
+        """Open a Parquet file. Raises one of ``DAMAGED``."""
+        ...
+
+    def size(self, path: str) -> int:
+        """Bytes of a file. Raises ``FileNotFoundError``."""
+        ...
+
+    def uri(self, path: str) -> str:
+        """Where people and other programs find a file."""
+        ...
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder with all that is in it; nothing where there is none."""
+        ...
+
+
+class LocalStore:
+    """A local folder. Writes go to a temporary file first: written, synced, renamed, and the folder synced."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.location = str(self.root)
+
+    def check_writable(self) -> None:
+        """See ``Store``."""
+        nearest = next(folder for folder in (self.root, *self.root.parents) if os.path.lexists(folder))
+        if not nearest.is_dir():
+            raise self._unusable(f"{nearest} is not a folder")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise self._unusable(f"{nearest} is not writable")
+        if os.statvfs(nearest).f_flag & os.ST_RDONLY:
+            raise self._unusable(f"{nearest} is on a read-only file system")
+
+    def list(self, folder: str) -> list[str]:
+        """See ``Store``."""
+        try:
+            entries = list(os.scandir(self.root / folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(entry.name + "/" * entry.is_dir() for entry in entries if not entry.name.startswith("."))
+
+    def read(self, path: str) -> bytes:
+        """See ``Store``."""
+        return (self.root / path).read_bytes()
+
+    def write(self, path: str, content: bytes) -> None:
+        """See ``Store``."""
+        scratch = self.scratch(path)
+        scratch.write_bytes(content)
+        self.commit(scratch, path)
+
+    def create(self, path: str, content: bytes) -> None:
+        """See ``Store``."""
+        scratch = self.scratch(path)
+        try:
+            scratch.write_bytes(content)
+            _sync(scratch)
+            os.link(scratch, self.root / path)
+        finally:
+            scratch.unlink(missing_ok=True)
+        _sync((self.root / path).parent)
+
+    def scratch(self, path: str) -> Path:
+        """See ``Store``."""
+        target = self.root / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error.strerror or "cannot be created") from error
+        return target.parent / f".{target.name}.{os.getpid()}-{uuid4().hex[:8]}.tmp"
+
+    def commit(self, scratch: Path, path: str) -> None:
+        """See ``Store``."""
+        target = self.root / path
+        _sync(scratch)
+        os.replace(scratch, target)
+        _sync(target.parent)
+
+    def parquet(self, path: str) -> pq.ParquetFile:
+        """See ``Store``."""
+        return pq.ParquetFile(self.root / path, page_checksum_verification=True)
+
+    def size(self, path: str) -> int:
+        """See ``Store``."""
+        return (self.root / path).stat().st_size
+
+    def uri(self, path: str) -> str:
+        """See ``Store``."""
+        return str(self.root / path)
+
+    def remove_folder(self, folder: str) -> None:
+        """See ``Store``."""
+        shutil.rmtree(self.root / folder, ignore_errors=True)
+        with suppress(OSError):
+            self.root.rmdir()  # only when nothing else is left
+
+    def _unusable(self, why: str) -> LandingError:
+        return LandingError(why, key="data", value=self.location, hint="choose another folder with --data or SNOW_DATA_DIR")
+
+
+class ObjectStore:
+    """An object store by URL (``s3://``, ``gs://``, ``az://``, ...). One upload commits a file.
+
+    Credentials come from the store's usual environment variables; see the documentation of ``obstore``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.location = url.rstrip("/")
+
+    @cached_property
+    def _store(self) -> Any:
+        from obstore.store import from_url
+
+        try:
+            return from_url(self.location)
+        except Exception as error:
+            raise self._unusable(error) from None
+
+    def check_writable(self) -> None:
+        """See ``Store``. Lists the landing, which proves that the store is reached and the credentials work."""
+        self.list("")
+
+    def list(self, folder: str) -> list[str]:
+        """See ``Store``."""
+        import obstore
+
+        prefix = folder.strip("/")
+        try:
+            found = obstore.list_with_delimiter(self._store, prefix or None)
+        except Exception as error:
+            raise self._unusable(error) from None
+        names = [_last(entry["path"]) for entry in found["objects"]]
+        names += [_last(path) + "/" for path in found["common_prefixes"]]
+        return sorted(name for name in names if not name.startswith("."))
+
+    def read(self, path: str) -> bytes:
+        """See ``Store``."""
+        import obstore
+
+        return bytes(obstore.get(self._store, path).bytes())
+
+    def write(self, path: str, content: bytes) -> None:
+        """See ``Store``."""
+        import obstore
+
+        obstore.put(self._store, path, content)
+
+    def create(self, path: str, content: bytes) -> None:
+        """See ``Store``."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            obstore.put(self._store, path, content, mode="create")
+        except AlreadyExistsError as error:
+            raise FileExistsError(path) from error
+        except Exception as error:
+            raise self._unusable(error) from None
+
+    def scratch(self, path: str) -> Path:
+        """See ``Store``."""
+        import tempfile
+
+        return Path(tempfile.gettempdir()) / f"snow_assets-{os.getpid()}-{uuid4().hex[:8]}-{_last(path)}"
+
+    def commit(self, scratch: Path, path: str) -> None:
+        """See ``Store``."""
+        import obstore
+
+        obstore.put(self._store, path, scratch)
+        scratch.unlink()
+
+    def parquet(self, path: str) -> pq.ParquetFile:
+        """See ``Store``."""
+        import obstore
+
+        reader = cast(Any, obstore.open_reader(self._store, path))
+        return pq.ParquetFile(pa.PythonFile(reader, mode="r"), page_checksum_verification=True)
+
+    def size(self, path: str) -> int:
+        """See ``Store``."""
+        import obstore
+
+        return int(obstore.head(self._store, path)["size"])
+
+    def uri(self, path: str) -> str:
+        """See ``Store``."""
+        return f"{self.location}/{path}"
+
+    def remove_folder(self, folder: str) -> None:
+        """See ``Store``."""
+        import obstore
+
+        for batch in obstore.list(self._store, folder.strip("/") + "/"):
+            obstore.delete(self._store, [entry["path"] for entry in batch])
+
+    def _unusable(self, error: Exception) -> LandingError:
+        return LandingError(
+            f"the object store cannot be used ({type(error).__name__})",
+            key="data",
+            value=self.location,
+            hint="check the URL and the store's environment variables",
+        )
+
+
+def open_store(data: str, pull: str) -> LocalStore | ObjectStore:
+    """The store of a pull's landing below ``data``, a folder or a URL."""
+    if "://" not in data:
+        return LocalStore(Path(data) / pull)
+    scheme, _, rest = data.partition("://")
+    if scheme == "file":
+        return LocalStore(Path(rest) / pull)
+    return ObjectStore(f"{data.rstrip('/')}/{pull}")
+
+
+def storage_walk(store: Store, folder: str) -> Iterator[str]:
+    """Every file below a folder, as paths relative to the store."""
+    for name in store.list(folder):
+        path = f"{folder}/{name}" if folder else name
+        if name.endswith("/"):
+            yield from storage_walk(store, path.rstrip("/"))
+        else:
+            yield path
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _sync(path: Path) -> None:
+    """fsync a file or a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

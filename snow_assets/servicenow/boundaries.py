@@ -1,0 +1,121 @@
+"""Where slices begin: sys_ids found by chained probes, so that the database never walks a deep offset.
+
+A *chain* covers the sys_ids of one prefix. Its first boundary is its first visible sys_id; each further one lies
+``slice_rows`` behind the last (``sys_id>=last``, ``sysparm_offset=slice_rows``, one row, sys_id alone). A probe that
+lands on hidden rows widens, then skips on; the slice is then wider, never lost. Chains run in parallel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from snow_assets.servicenow.exchange import Answer, Page, Procedure, Request, Tally
+from snow_assets.servicenow.pages import Decoder, check_page, total_count
+from snow_assets.servicenow.reading import Reading, list_request
+from snow_assets.servicenow.retry import fetch
+
+WIDTHS = (1, 3, 50, 1000)  # rows of a probe, widened until one of them is visible
+SMALL_TAIL = 0.5  # of a slice: a chain's rest below this is joined with the next chain's first slice
+
+PREFIXES = {1: "", 4: "48c", 16: "123456789abcdef"}
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The boundaries of one prefix, with their positions in the chain; ``rows`` by count, ``None`` where unknown."""
+
+    boundaries: tuple[tuple[int, str], ...]
+    rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """``lo <= sys_id < hi``, with the position of its first row and the rows expected."""
+
+    offset: int
+    lo: str | None
+    hi: str | None
+    rows: int | None
+
+
+def prefix_bounds(slices: int) -> list[tuple[str | None, str | None]]:
+    """The chains for about so many slices: one, four or sixteen prefixes that cover every sys_id."""
+    chains = 1 if slices <= 4 else 4 if slices <= 16 else 16
+    cuts: list[str | None] = [None, *PREFIXES[chains], None]
+    return list(zip(cuts[:-1], cuts[1:], strict=True))
+
+
+def find_chain(reading: Reading, lo: str | None, hi: str | None, slice_rows: int, tally: Tally) -> Procedure[Chain]:
+    """The boundaries with ``lo <= sys_id < hi``."""
+    first, rows = yield from _probe(reading, lo, hi, 0, tally, count=True)
+    if first is None:
+        return Chain((), rows)
+    boundaries = [(0, first)]
+    skipped = 0
+    while True:
+        position, last = boundaries[-1]
+        ahead = skipped + slice_rows
+        if rows is not None and position + ahead >= rows:
+            break
+        found, _ = yield from _probe(reading, last, hi, ahead, tally)
+        if found is not None:
+            boundaries.append((position + ahead, found))
+            skipped = 0
+        elif rows is None:
+            break
+        else:
+            skipped = ahead
+    return Chain(tuple(boundaries), rows)
+
+
+def _probe(
+    reading: Reading, lo: str | None, hi: str | None, offset: int, tally: Tally, *, count: bool = False
+) -> Procedure[tuple[str | None, int | None]]:
+    """The first visible, usable sys_id at or shortly behind a position, and the count if asked."""
+    total: int | None = None
+    terms = [*([] if lo is None else [f"sys_id>={lo}"]), *([] if hi is None else [f"sys_id<{hi}"])]
+    for width in WIDTHS:
+        counting = count and width == 1
+        request = list_request(
+            reading, terms, limit=width, offset=offset, purpose="boundary", count=counting, narrow=True
+        )
+        page, counted = yield from fetch(request, partial(_check, request, reading.decoder), reading.policy, tally)
+        tally.rows += len(page.ids)
+        if counting:
+            total = counted
+            tally.counts += 1
+        usable = next((sys_id for sys_id in page.ids if is_usable(sys_id)), None)
+        if usable is not None:
+            return usable, total
+        if total is not None and total <= offset:
+            break
+    return None, total
+
+
+def _check(request: Request, decoder: Decoder, answer: Answer) -> tuple[Page, int | None]:
+    return check_page(answer, request, decoder), total_count(answer)
+
+
+def is_usable(sys_id: str) -> bool:
+    """Whether a sys_id can stand in an encoded query as it is."""
+    return not any(character in sys_id for character in "^,@") and not sys_id.startswith("javascript:")
+
+
+def join_chains(chains: Sequence[Chain], slice_rows: int) -> list[KeyRange]:
+    """Ranges that tile every sys_id, from the chains in order. Small rests are joined to the range that follows."""
+    starts: list[tuple[int, str | None]] = [(0, None)]
+    base = 0
+    for chain in chains:
+        for position, sys_id in chain.boundaries:
+            offset = base + position
+            if offset - starts[-1][0] >= SMALL_TAIL * slice_rows:
+                starts.append((offset, sys_id))
+        base += chain.rows if chain.rows is not None else len(chain.boundaries) * slice_rows
+    ends = [*starts[1:], (base, None)]
+    counted = all(chain.rows is not None for chain in chains)
+    return [
+        KeyRange(offset, lo, hi, end - offset if counted else None)
+        for (offset, lo), (end, hi) in zip(starts, ends, strict=True)
+    ]

@@ -1,0 +1,272 @@
+"""The proof of a key range: by keys, not by subtraction.
+
+A range is *clean* when every page but the last was full and what landed equals the instance's count. Otherwise its
+keys are swept (sys_ids alone, fresh session): swept but not landed are fetched by sys_id; landed but not swept are
+looked up without the user's query; hidden is the count minus the swept keys, and has to come out twice. What stays
+unexplained fails the range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from snow_assets.errors import SliceFailed
+from snow_assets.servicenow.exchange import Answer, Deliver, Page, Procedure, Tally
+from snow_assets.servicenow.pages import check_page
+from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.reading import (
+    WIDE,
+    RangeState,
+    Reading,
+    list_request,
+    narrow_page,
+    read_pages,
+)
+from snow_assets.servicenow.retry import TooHeavy, fetch
+
+MAX_SWEEPS = 6
+BATCH = 50  # sys_ids in one sys_idIN: 1,650 characters in every ^NQ group of a URL of 8,000
+SAMPLE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why counted and landed differ: ``rows`` added to counted gives landed. ``sys_ids`` is a sample."""
+
+    name: str
+    rows: int
+    evidence: str
+    sys_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RangeProof:
+    """A range that was read completely. ``counted`` and ``hidden`` are ``None`` where the instance does not count."""
+
+    counted: int | None
+    landed: int
+    hidden: int | None
+    pages: int
+    causes: tuple[Cause, ...] = ()
+
+
+def read_range(reading: Reading, lo: str | None, hi: str | None, tally: Tally) -> Procedure[RangeProof]:
+    """Deliver every readable row with ``lo <= sys_id < hi`` exactly once, and prove it.
+
+    Raises ``SliceFailed`` where a difference stays unexplained or a row cannot be read, and what ``fetch`` raises.
+    """
+    state = RangeState(reading, lo, hi, tally)
+    yield from read_pages(state)
+    notes = [_hidden_fields(state)] if state.hidden_fields else []
+    if _is_clean(state):
+        causes = [*notes, *_unreadable(state)]
+        return RangeProof(_counted_without_hi(state), state.landed, 0, state.pages, tuple(causes))
+    proof = yield from _prove(state)
+    return RangeProof(proof.counted, proof.landed, proof.hidden, proof.pages, (*notes, *proof.causes))
+
+
+def _is_clean(state: RangeState) -> bool:
+    return state.all_full and _counted_without_hi(state) == state.landed + len(state.unreadable)
+
+
+def _counted_without_hi(state: RangeState) -> int | None:
+    return None if state.counted is None else state.counted - state.saw_hi
+
+
+@dataclass(slots=True)
+class _Sweep:
+    keys: set[str]
+    counted: int | None
+
+    @property
+    def hidden(self) -> int | None:
+        """Counted minus swept; negative where the instance counts fewer than it shows."""
+        return None if self.counted is None else self.counted - len(self.keys)
+
+
+def _prove(state: RangeState) -> Procedure[RangeProof]:
+    """Sweep until a sweep shows nothing new and its hidden rows come out as before, then explain."""
+    previous: _Sweep | None = None
+    repaired: list[str] = []
+    gone: dict[str, str] = {}
+    for _ in range(MAX_SWEEPS):
+        sweep = yield from _sweep(state)
+        landed = state.keys()
+        missing = sorted(sweep.keys - landed - set(state.unreadable) - set(gone))
+        if missing:
+            found, lost = yield from _repair(state, missing)
+            repaired += found
+            gone.update(lost)
+        elif _agree(sweep, previous, landed):
+            return (yield from _explain(state, sweep, repaired, gone))
+        previous = sweep
+    raise SliceFailed(
+        f"the keys of {state} did not settle in {MAX_SWEEPS} sweeps",
+        key="range",
+        value=f"[{state.lo or 'start'}, {state.hi or 'end'})",
+        hint="run it again",
+    )
+
+
+def _agree(sweep: _Sweep, previous: _Sweep | None, landed: set[str]) -> bool:
+    if sweep.keys == landed and sweep.hidden == 0:
+        return True
+    if previous is None:
+        return False
+    return sweep.keys == previous.keys or (sweep.hidden is not None and sweep.hidden == previous.hidden)
+
+
+def _sweep(state: RangeState) -> Procedure[_Sweep]:
+    """All visible keys of the range and the rows that the instance counts in it, ``hi`` left out of both."""
+    keys: set[str] = set()
+    counted: int | None = None
+    after: str | None = None
+    offset, first = 0, True
+    while True:
+        terms = state.whole() if after is None else [f"sys_id>{after}", *state.upper_bound()]
+        page, total = yield from narrow_page(state, terms, offset=offset, purpose="sweep")
+        if first:
+            counted, first = total, False
+        keys.update(page.ids)
+        if state.hi is not None and state.hi in page.ids:
+            keys.discard(state.hi)
+            return _Sweep(keys, None if counted is None else counted - 1)
+        if page.ids:
+            after, offset = page.ids[-1], 0
+            continue
+        offset += WIDE
+        if offset >= (2 * WIDE if total is None else total):
+            break
+    if state.hi is not None:
+        counted = yield from _count_below_hi(state, counted)
+    return _Sweep(keys, counted)
+
+
+def _count_below_hi(state: RangeState, counted: int | None) -> Procedure[int | None]:
+    """The row ``hi`` is gone or hidden: count without it, since it belongs to the next range."""
+    if counted is None:
+        return None
+    lower = [] if state.lo is None else [f"sys_id>={state.lo}"]
+    _, total = yield from narrow_page(state, [*lower, f"sys_id<{state.hi}"], purpose="sweep", limit=1)
+    return total
+
+
+def _repair(state: RangeState, missing: Sequence[str]) -> Procedure[tuple[list[str], dict[str, str]]]:
+    """Fetch rows by their keys and deliver them. Returns the found, and the lost with their causes.
+
+    A row that neither comes nor is gone is in neither: the next sweep tries it again.
+    """
+    found: list[str] = []
+    lost: dict[str, str] = {}
+    for batch in _batches(missing, min(BATCH, state.reading.page_size)):
+        page = yield from _by_ids(state, batch)
+        if page.ids:
+            state.take(page.ids)
+            found += page.ids
+            yield Deliver(Page(page.records, page.ids, page.size, repaired=True))
+        absent = sorted(set(batch) - set(page.ids))
+        if absent:
+            lost.update((yield from _look_up(state, absent)))
+    return found, lost
+
+
+def _by_ids(state: RangeState, batch: Sequence[str]) -> Procedure[Page]:
+    """Rows of the user's query with these sys_ids; a batch that is too heavy is read in halves."""
+    reading = state.reading
+
+    def check(answer: Answer) -> Page:
+        return check_page(answer, request, reading.decoder)
+
+    request = list_request(reading, [_in(batch)], limit=len(batch), purpose="repair", fresh=True)
+    try:
+        page = yield from fetch(request, check, reading.policy, state.tally, can_halve=len(batch) > 1)
+    except TooHeavy:
+        middle = len(batch) // 2
+        left = yield from _by_ids(state, batch[:middle])
+        right = yield from _by_ids(state, batch[middle:])
+        return Page(left.records + right.records, left.ids + right.ids, left.size + right.size)
+    state.tally.rows += len(page.ids)
+    strangers = set(page.ids) - set(batch)
+    if strangers:
+        raise SliceFailed("the instance answered rows that were not asked for", key="sys_id", value=min(strangers))
+    return page
+
+
+def _look_up(state: RangeState, sys_ids: Sequence[str]) -> Procedure[dict[str, str]]:
+    """Why these rows are no longer seen: ``left_filter`` or ``deleted``. Still matching ones are left out."""
+    causes: dict[str, str] = {}
+    nothing = EncodedQuery.parse("")
+    for batch in _batches(sys_ids, BATCH):
+        matching, _ = yield from narrow_page(state, [_in(batch)], purpose="lookup", limit=len(batch))
+        existing = matching
+        if state.reading.query.groups:
+            existing, _ = yield from narrow_page(state, [_in(batch)], purpose="lookup", limit=len(batch), query=nothing)
+        for sys_id in set(batch) - set(matching.ids):
+            causes[sys_id] = "left_filter" if sys_id in existing.ids else "deleted"
+    return causes
+
+
+def _explain(
+    state: RangeState, sweep: _Sweep, repaired: Sequence[str], gone: dict[str, str]
+) -> Procedure[RangeProof]:
+    """Give every difference its cause. What is left over fails the range."""
+    unswept = sorted(state.keys() - sweep.keys)
+    causes_of = yield from _look_up(state, unswept)
+    visible = sweep.keys | (set(unswept) - set(causes_of))  # matching still: the sweeps passed over them
+    causes = list(_repaired(repaired)) + _unreadable(state, visible)
+    for name in ("left_filter", "deleted"):
+        ids = [sys_id for sys_id in unswept if causes_of.get(sys_id) == name]
+        causes += _cause(name, len(ids), "landed, then no longer among the swept keys", ids)
+    lost = [sys_id for sys_id in gone if sys_id in visible]
+    causes += _cause("gone", -len(lost), "seen by its key, gone before it could be read", lost)
+    evidence = f"counted {sweep.counted}, {len(visible)} keys shown, twice"
+    hidden = None if sweep.counted is None else sweep.counted - len(visible)
+    if hidden is None:
+        causes.append(Cause("count_unknown", 0, "the instance sent no count; hidden rows cannot be numbered"))
+    else:
+        causes += _cause("hidden" if hidden > 0 else "count_low", -hidden, evidence, ())
+    proof = RangeProof(sweep.counted, state.landed, None if hidden is None else max(0, hidden), state.pages, tuple(causes))
+    _must_add_up(state, len(visible), proof)
+    return proof
+
+
+def _must_add_up(state: RangeState, visible: int, proof: RangeProof) -> None:
+    base = visible if proof.counted is None else proof.counted
+    unexplained = state.landed - base - sum(cause.rows for cause in proof.causes)
+    if unexplained:
+        raise SliceFailed(
+            f"{abs(unexplained)} rows of {state} are unexplained",
+            key="range",
+            value=f"[{state.lo or 'start'}, {state.hi or 'end'})",
+            hint="run it again",
+        )
+
+
+def _cause(name: str, rows: int, evidence: str, sys_ids: Sequence[str]) -> list[Cause]:
+    return [Cause(name, rows, evidence, tuple(sys_ids[:SAMPLE]))] if rows else []
+
+
+def _repaired(sys_ids: Sequence[str]) -> Iterator[Cause]:
+    if sys_ids:
+        yield Cause("repaired", 0, f"{len(sys_ids)} rows fetched by sys_id after the sweep", tuple(sys_ids[:SAMPLE]))
+
+
+def _unreadable(state: RangeState, visible: set[str] | None = None) -> list[Cause]:
+    evidence = "the row fails even alone; skipped as unreadable_rows says"
+    sys_ids = [sys_id for sys_id in state.unreadable if visible is None or sys_id in visible]
+    return _cause("unreadable", -len(sys_ids), evidence, sys_ids)
+
+
+def _hidden_fields(state: RangeState) -> Cause:
+    names = ", ".join(sorted(state.hidden_fields))
+    return Cause("field_hidden", 0, f"no row of a page has {names}, in two sessions")
+
+
+def _in(sys_ids: Iterable[str]) -> str:
+    return "sys_idIN" + ",".join(sys_ids)
+
+
+def _batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,313 @@
+"""Reading one key range completely: the procedure behind every slice, and behind ``get_records``.
+
+The range is ``lo <= sys_id < hi``. Pages are asked for up to and *including* ``hi``: seeing that row proves the end.
+Every page advances a cursor (``sys_id>last``), so nothing that changes before it can shift a row out of sight. Short
+and empty pages are legal, because ACLs are applied after the limit; they never end a range. When the rows that came do
+not add up to what the instance counted, ``proof.prove`` compares keys before anything is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from snow_assets.errors import RequestFailed, SliceFailed
+from snow_assets.servicenow.exchange import Answer, Deliver, DisplayValue, Page, Procedure, Purpose, Request, Tally
+from snow_assets.servicenow.pages import Decoder, PageFault, check_page, is_hex, order_fault, total_count
+from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.retry import RetryPolicy, TooHeavy, fetch
+
+WIDE = 10_000  # rows of a narrow request, which asks for sys_ids alone
+BYTE_BUDGET = 8_000_000  # a page's decoded body; larger ones shrink the next
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read of each range. ``fields`` empty means all; ``probed`` are fields known to be readable."""
+
+    table: str
+    query: EncodedQuery
+    fields: tuple[str, ...]
+    display_value: DisplayValue
+    page_size: int
+    decoder: Decoder
+    policy: RetryPolicy
+    unreadable_rows: Literal["fail", "skip"] = "fail"
+    probed: tuple[str, ...] = ()
+    byte_budget: int = BYTE_BUDGET
+
+    @property
+    def path(self) -> str:
+        """The Table API's path of the table."""
+        return f"/api/now/table/{self.table}"
+
+
+@dataclass(slots=True)
+class RangeState:
+    """Where the reading of a range stands. One per range; memory is 33 bytes a row."""
+
+    reading: Reading
+    lo: str | None
+    hi: str | None
+    tally: Tally
+    landed: int = 0
+    pages: int = 0
+    counted: int | None = None  # rows of the range by the first page's header, hi included
+    all_full: bool = True  # every page but the last was full
+    saw_hi: bool = False
+    ended: bool = False
+    after: str | None = None
+    resume_at: str | None = None  # a sys_id that the tail saw: the next page starts there, inclusive
+    unreadable: list[str] = field(default_factory=list)
+    hidden_fields: set[str] = field(default_factory=set)
+    _pages_of_ids: list[str] = field(default_factory=list)
+    _odd_ids: set[str] = field(default_factory=set)
+
+    def take(self, ids: Sequence[str]) -> None:
+        """Note the keys of a delivered page."""
+        if ids:
+            self.landed += len(ids)
+            self._pages_of_ids.append("\n".join(ids))
+            self._odd_ids.update(sys_id for sys_id in ids if not is_hex(sys_id))
+
+    def keys(self) -> set[str]:
+        """All landed keys, as a set: built on demand, since only a proof by keys needs it."""
+        return {sys_id for ids in self._pages_of_ids for sys_id in ids.split("\n")}
+
+    def seen_before(self, ids: Sequence[str]) -> str | None:
+        """An id that does not order by its bytes and was landed before, if any: the cursor does not advance."""
+        return next((sys_id for sys_id in ids if sys_id in self._odd_ids), None)
+
+    def bounds(self) -> list[str]:
+        """The terms of the part of the range that is still to be read."""
+        if self.resume_at is not None:
+            lower = [f"sys_id>={self.resume_at}"]
+        elif self.after is not None:
+            lower = [f"sys_id>{self.after}"]
+        else:
+            lower = [] if self.lo is None else [f"sys_id>={self.lo}"]
+        return [*lower, *self.upper_bound()]
+
+    def upper_bound(self) -> list[str]:
+        """``sys_id<=hi``: including the row that proves the end."""
+        return [] if self.hi is None else [f"sys_id<={self.hi}"]
+
+    def whole(self) -> list[str]:
+        """The terms of the whole range, ``hi`` included."""
+        return ([] if self.lo is None else [f"sys_id>={self.lo}"]) + self.upper_bound()
+
+    def __str__(self) -> str:
+        return f"{self.reading.table} [{self.lo or 'start'}, {self.hi or 'end'})"
+
+
+def list_request(
+    reading: Reading,
+    terms: Sequence[str],
+    *,
+    limit: int,
+    purpose: Purpose,
+    offset: int = 0,
+    count: bool = False,
+    narrow: bool = False,
+    fresh: bool = False,
+    query: EncodedQuery | None = None,
+) -> Request:
+    """A list request of the reading's table, ordered by sys_id. ``narrow`` asks for sys_ids alone."""
+    asked = reading.query if query is None else query
+    params = {"sysparm_query": asked.ordered(asked.where(*terms), "sys_id"), "sysparm_limit": str(limit)}
+    if offset:
+        params["sysparm_offset"] = str(offset)
+    if narrow:
+        params["sysparm_fields"] = "sys_id"
+    else:
+        if reading.fields:
+            params["sysparm_fields"] = ",".join(reading.fields)
+        params["sysparm_display_value"] = reading.display_value
+    params["sysparm_suppress_pagination_header"] = "true"
+    if not count:
+        params["sysparm_no_count"] = "true"
+    return Request(reading.path, params, purpose, fresh)
+
+
+def read_pages(state: RangeState) -> Procedure[None]:
+    """Deliver every row of the range once, in order, as far as the pages show them."""
+    limit = state.reading.page_size
+    while not state.ended:
+        try:
+            page, asked = yield from _next_page(state, limit)
+        except TooHeavy:
+            limit = max(1, limit // 2)
+            continue
+        except RequestFailed as error:
+            if limit > 1 or not _is_of_the_row(error):
+                raise
+            yield from _name_unreadable_row(state, error)
+            limit = state.reading.page_size
+            continue
+        rows = len(page.ids)
+        yield from _deliver_until_hi(state, page)
+        if rows < asked and not state.ended:
+            yield from _after_short_page(state, rows)
+        limit = _next_limit(state.reading, limit, page)
+
+
+def _next_page(state: RangeState, limit: int) -> Procedure[tuple[Page, int]]:
+    """One checked page and the limit that it was asked with."""
+    reading = state.reading
+    first = state.counted is None and state.pages == 0
+    totals: list[int | None] = []
+
+    def check(answer: Answer) -> Page:
+        page = check_page(answer, request, reading.decoder)
+        _check_order(state, page.ids)
+        totals.append(total_count(answer))
+        return page
+
+    request = list_request(reading, state.bounds(), limit=limit, purpose="page", count=first)
+    page = yield from fetch(request, check, reading.policy, state.tally, can_halve=limit > 1)
+    state.tally.rows += len(page.ids)
+    lacking = _lacking(state, page)
+    if lacking:
+        request = list_request(reading, state.bounds(), limit=limit, purpose="page", count=first, fresh=True)
+        page = yield from fetch(request, check, reading.policy, state.tally, can_halve=limit > 1)
+        state.tally.rows += len(page.ids)
+        state.hidden_fields |= _lacking(state, page)
+    if first:
+        state.counted = totals[-1]
+        state.tally.counts += 1
+    state.pages += 1
+    return page, limit
+
+
+def _check_order(state: RangeState, ids: Sequence[str]) -> None:
+    """Raise ``PageFault`` where a record is repeated, out of order or outside the range."""
+    fault = order_fault(ids, state.after, state.lo, state.hi)
+    if fault is not None:
+        raise fault
+    again = state.seen_before(ids)
+    if again is not None:
+        raise PageFault("duplicate_sys_id", f"sys_id {again} came before")
+
+
+def _lacking(state: RangeState, page: Page) -> set[str]:
+    """Probed fields that no record of the page has, and that are not known to be hidden."""
+    if not page.records:
+        return set()
+    asked = set(state.reading.probed) - state.hidden_fields
+    return {name for name in asked if state.reading.decoder.lacking(page.records, name)}
+
+
+def _deliver_until_hi(state: RangeState, page: Page) -> Procedure[None]:
+    """Hand on the page without the row ``hi``, and move the cursor."""
+    records, ids = page.records, page.ids
+    if state.hi is not None and state.hi in ids:
+        at = ids.index(state.hi)
+        if at != len(ids) - 1:
+            raise SliceFailed("rows follow the upper bound of the range", key="sys_id", value=state.hi)
+        records, ids = records[:at], ids[:at]
+        state.saw_hi = state.ended = True
+    if ids:
+        state.take(ids)
+        state.after, state.resume_at = ids[-1], None
+        yield Deliver(Page(records, ids, page.size))
+
+
+def _after_short_page(state: RangeState, rows: int) -> Procedure[None]:
+    """A page came short. Go on behind its last row, unless all that was counted is here, or it was empty."""
+    if rows and (state.counted is None or state.landed < state.counted):
+        state.all_full = False
+        return
+    follows = yield from find_next(state, state.bounds())
+    if follows is None:
+        state.ended = True
+    elif follows == state.hi:
+        state.saw_hi = state.ended = True
+    else:
+        state.all_full = False
+        state.resume_at = follows
+
+
+def find_next(state: RangeState, terms: Sequence[str]) -> Procedure[str | None]:
+    """The first sys_id that follows, by wide narrow requests in fresh sessions; ``None`` where nothing does.
+
+    Walks past hidden rows by offset, since a row that cannot be seen gives no cursor.
+    """
+    offset = 0
+    while True:
+        page, total = yield from narrow_page(state, terms, offset=offset, purpose="tail")
+        if page.ids:
+            return page.ids[0]
+        offset += WIDE
+        if offset >= (2 * WIDE if total is None else total):
+            return None
+
+
+def narrow_page(
+    state: RangeState,
+    terms: Sequence[str],
+    *,
+    purpose: Purpose,
+    offset: int = 0,
+    limit: int = WIDE,
+    query: EncodedQuery | None = None,
+) -> Procedure[tuple[Page, int | None]]:
+    """One page of sys_ids in a fresh session, halved where it is too heavy, and the count that came with it."""
+    totals: list[int | None] = []
+
+    def check(answer: Answer) -> Page:
+        page = check_page(answer, request, state.reading.decoder)
+        fault = order_fault(page.ids, None, None, None)
+        if fault is not None:
+            raise fault
+        totals.append(total_count(answer))
+        return page
+
+    while True:
+        request = list_request(
+            state.reading, terms, limit=limit, offset=offset, purpose=purpose, count=True, narrow=True, fresh=True, query=query
+        )
+        try:
+            page = yield from fetch(request, check, state.reading.policy, state.tally, can_halve=limit > 1)
+        except TooHeavy:
+            limit = max(1, limit // 2)
+            continue
+        state.tally.rows += len(page.ids)
+        state.tally.counts += 1
+        return page, totals[-1]
+
+
+def _is_of_the_row(error: RequestFailed) -> bool:
+    """Whether a failure at a limit of one row speaks of that row, not of the instance."""
+    return error.fault in ("timeout", "truncated_json", "truncated_body", "execution_time", "too_slow")
+
+
+def _name_unreadable_row(state: RangeState, error: RequestFailed) -> Procedure[None]:
+    """A page of one row fails: find out which row it is; skip it or fail with its name."""
+    page, _ = yield from narrow_page(state, state.bounds(), purpose="tail", limit=1)
+    if not page.ids:
+        raise error
+    sys_id = page.ids[0]
+    if state.reading.unreadable_rows == "fail":
+        raise SliceFailed(
+            f"this row of {state.reading.table} cannot be read: {error.fault}",
+            key="sys_id",
+            value=sys_id,
+            hint="leave out heavy fields, or set unreadable_rows: skip",
+        ) from error
+    if sys_id == state.hi:
+        state.saw_hi = state.ended = True
+        return
+    state.unreadable.append(sys_id)
+    state.after, state.resume_at = sys_id, None
+
+
+def _next_limit(reading: Reading, limit: int, page: Page) -> int:
+    """Grow back towards the page size, within the byte budget."""
+    if page.ids and page.size > reading.byte_budget:
+        return max(1, min(limit, len(page.ids) * reading.byte_budget // page.size))
+    if limit >= reading.page_size:
+        return limit
+    per_row = page.size / len(page.ids) if page.ids else 0
+    wanted = min(reading.page_size, limit * 2)
+    return min(wanted, max(limit, int(reading.byte_budget / per_row))) if per_row else wanted
