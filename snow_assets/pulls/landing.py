@@ -116,11 +116,6 @@ class Landing:
         found = {piece: self.landed(plan, piece, files.get(piece.offset, [])) for piece in plan.slices}
         return {piece: landed for piece, landed in found.items() if landed is not None}
 
-    def next_attempt(self, plan: Plan, piece: Slice) -> int:
-        """The number of the next file of a slice; a name is never used again."""
-        names = self.slice_files(plan).get(piece.offset, [])
-        return 1 + max((_attempt(name) for name in names), default=0)
-
     def parquet(self, path: str) -> pq.ParquetFile:
         """Open a file of the landing by its relative path."""
         return self.store.parquet(path)
@@ -134,6 +129,11 @@ class Landing:
         except DAMAGED:
             return None
         return ledger if whole else None
+
+
+def next_attempt(names: list[str]) -> int:
+    """The number of the next file of a slice, after those that lie there: a name is never used again."""
+    return 1 + max(map(_attempt, names), default=0)
 
 
 def _attempt(name: str) -> int:

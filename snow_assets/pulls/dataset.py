@@ -1,0 +1,182 @@
+"""The dataset: a Delta Lake table whose data files are the landed slices. Publishing is one commit that copies nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import TableNotFoundError
+from deltalake.transaction import AddAction, create_table_with_add_actions
+
+from snow_assets.config import PullConfig
+from snow_assets.errors import LandingError, PlanIncomplete, PublishRefused
+from snow_assets.pulls.columns import arrow_schema
+from snow_assets.pulls.landing import LandedFile, Landing
+from snow_assets.pulls.plan import Plan, moment_of
+from snow_assets.pulls.totals import Totals
+
+FALL = 0.10  # of the rows, or rise of the hidden share, that must be accepted by name
+APPLICATION = "snow_assets"
+PREFIX = "snow_assets."  # of our keys in a commit's metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What a pull has published. ``files`` are the paths or URLs of its Parquet files; ``plan`` is the newest one's id.
+
+    ``changed`` tells whether this call made the commit.
+    """
+
+    pull: str
+    plan: str
+    version: int
+    location: str
+    files: tuple[str, ...]
+    rows: int
+    fields: tuple[str, ...]
+    changed: bool = False
+
+
+def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, accept: bool = False) -> Dataset:
+    """Make a complete plan the dataset, in one commit. Publishing twice, or an older plan after a newer, changes nothing.
+
+    Raises ``PlanIncomplete`` where the totals are not of this plan or name missing rows, ``PublishRefused`` where the
+    rows fell or the hidden share rose by more than 10 % against the last dataset and ``accept`` was not said.
+    """
+    if (totals.plan, totals.fingerprint) != (plan.plan_id, plan.fingerprint) or totals.missing:
+        raise PlanIncomplete("is not complete: nothing is published", key="plan", value=plan.plan_id)
+    table = _open(landing)
+    version = int(moment_of(plan.plan_id).timestamp())
+    if table is not None:
+        if (table.transaction_version(APPLICATION) or 0) >= version:
+            return _dataset(landing, table, changed=False)
+        if not accept:
+            _must_not_fall(plan, totals, _last_commit(table))
+    landed = landing.all_landed(plan)
+    if len(landed) != len(plan.slices):
+        raise PlanIncomplete("lost files since its totals: nothing is published", key="plan", value=plan.plan_id)
+    actions = [_add_action(file, plan) for file in landed.values() if file.ledger.landed]
+    _commit(landing, table, plan, actions, _properties(plan, totals, version), pull)
+    published = _open(landing)
+    if published is None:
+        raise LandingError("the published table cannot be read back", key="data", value=landing.location)
+    return _dataset(landing, published, changed=True)
+
+
+def published(landing: Landing) -> Dataset | None:
+    """The dataset as it is now, or ``None`` where nothing was published."""
+    table = _open(landing)
+    return None if table is None else _dataset(landing, table, changed=False)
+
+
+def published_plan(landing: Landing) -> str | None:
+    """The id of the newest published plan, or ``None``."""
+    table = _open(landing)
+    return None if table is None else str(_last_commit(table).get("plan", ""))
+
+
+def _open(landing: Landing) -> DeltaTable | None:
+    if not landing.store.list("_delta_log"):
+        return None
+    try:
+        return DeltaTable(landing.location)
+    except TableNotFoundError:
+        return None
+
+
+def _last_commit(table: DeltaTable) -> dict[str, str]:
+    """Our part of the metadata of the newest commit of ours."""
+    for commit in table.history():
+        ours = {key.removeprefix(PREFIX): str(value) for key, value in commit.items() if key.startswith(PREFIX)}
+        if ours:
+            return ours
+    return {}
+
+
+def _dataset(landing: Landing, table: DeltaTable, *, changed: bool) -> Dataset:
+    commit = _last_commit(table)
+    files = sorted(table.file_uris())
+    return Dataset(
+        pull=landing.pull,
+        plan=commit.get("plan", ""),
+        version=table.version(),
+        location=landing.location,
+        files=tuple(files),
+        rows=int(commit.get("landed", "0")),
+        fields=tuple(field.name for field in table.schema().fields),
+        changed=changed,
+    )
+
+
+def _must_not_fall(plan: Plan, totals: Totals, last: Mapping[str, str]) -> None:
+    """An account that lost a role must not replace a good dataset with an empty one."""
+    before = int(last.get("landed", "0"))
+    if not before or last.get("query") != plan.query or last.get("table") != plan.table:
+        return
+    hidden_before = int(last.get("hidden") or "0") / max(1, before + int(last.get("hidden") or "0"))
+    hidden_now = (totals.hidden or 0) / max(1, totals.landed + (totals.hidden or 0))
+    hint = f"look at the receipt, then accept it: snow-assets pull {plan.pull} --accept {plan.plan_id}"
+    if totals.landed < before * (1 - FALL):
+        raise PublishRefused(
+            f"the rows fell from {before} to {totals.landed}; not published", key="plan", value=plan.plan_id, hint=hint
+        )
+    if hidden_now > hidden_before + FALL:
+        raise PublishRefused(
+            f"the hidden share rose from {hidden_before:.0%} to {hidden_now:.0%}; not published",
+            key="plan",
+            value=plan.plan_id,
+            hint=hint,
+        )
+
+
+def _add_action(file: LandedFile, plan: Plan) -> AddAction:
+    half = "display_value" if plan.display_value == "true" else "value"
+    stats = {
+        "numRecords": file.ledger.landed,
+        "minValues": {"sys_id": {half: file.ledger.first}},
+        "maxValues": {"sys_id": {half: file.ledger.last}},
+    }
+    moment = int(plan.as_of.timestamp() * 1000)
+    return AddAction(file.path, file.size, {}, moment, True, msgspec.json.encode(stats).decode())
+
+
+def _properties(plan: Plan, totals: Totals, version: int) -> CommitProperties:
+    ours: dict[str, Any] = {
+        "plan": plan.plan_id,
+        "fingerprint": plan.fingerprint,
+        "as_of": plan.as_of.isoformat(),
+        "table": plan.table,
+        "query": plan.query,
+        "counted": "" if totals.counted is None else totals.counted,
+        "landed": totals.landed,
+        "hidden": "" if totals.hidden is None else totals.hidden,
+        "digest": totals.digest,
+    }
+    metadata = {PREFIX + key: str(value) for key, value in ours.items()}
+    return CommitProperties(custom_metadata=metadata, app_transactions=[Transaction(APPLICATION, version)])
+
+
+def _commit(
+    landing: Landing,
+    table: DeltaTable | None,
+    plan: Plan,
+    actions: list[AddAction],
+    properties: CommitProperties,
+    pull: PullConfig,
+) -> None:
+    schema = Schema.from_arrow(arrow_schema(plan.fields))
+    if table is None:
+        create_table_with_add_actions(
+            landing.location,
+            schema,
+            actions,
+            mode="error",
+            name=landing.pull,
+            description=pull.description or f"{plan.table} of {plan.identity.get('instance', '')}",
+            commit_properties=properties,
+        )
+        return
+    table.create_write_transaction(list(actions), "overwrite", schema, commit_properties=properties)

@@ -1,0 +1,129 @@
+"""Writes one slice's Parquet file: a row group per page, proven before it is committed."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from snow_assets.pulls.columns import RowDigest, arrow_schema, repeating_columns, to_table
+from snow_assets.pulls.landing import Landing
+from snow_assets.pulls.ledger import FOOTER_KEY, Ledger
+from snow_assets.pulls.plan import Plan, Slice
+from snow_assets.servicenow.decoding import StructDecoder
+from snow_assets.servicenow.exchange import Page
+
+
+class SliceWriter:
+    """A scratch file that becomes the slice's file by ``commit``, and vanishes otherwise. A context manager."""
+
+    def __init__(self, landing: Landing, plan: Plan, piece: Slice, attempt: int, decoder: StructDecoder) -> None:
+        self.path = f"{plan.plan_id}/{piece.name}-{attempt}.parquet"
+        self.rows = 0
+        self._landing = landing
+        self._plan = plan
+        self._decoder = decoder
+        self._schema = arrow_schema(plan.fields)
+        self._digest = RowDigest()
+        self._scratch = landing.store.scratch(self.path)
+        self._writer: pq.ParquetWriter | None = None
+        self._dictionary: list[str] = []
+        self._repaired: list[pa.Table] = []
+        self._ids: list[str] = []  # first and last id of each row group
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._scratch.unlink(missing_ok=True)
+
+    def add(self, page: Page) -> None:
+        """Take a page: written at once, or kept aside where it was repaired and is out of order."""
+        self._digest.add_records(page.records)
+        self.rows += len(page.ids)
+        table = to_table(page.records, self._decoder, self._plan.display_value, self._schema)
+        if page.repaired:
+            self._repaired.append(table)
+            return
+        if self._writer is None:
+            self._dictionary = repeating_columns(table)
+            self._writer = self._open(self._scratch)
+        self._writer.write_table(table)
+        self._ids += [page.ids[0], page.ids[-1]]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the rows so far."""
+        return self._digest.hex()
+
+    def bounds(self) -> tuple[str, str]:
+        """The first and last sys_id; empty where there are no rows."""
+        repaired = [sys_id for table in self._repaired for sys_id in _ids_of(table)]
+        ids = self._ids + repaired
+        return (min(ids), max(ids)) if ids else ("", "")
+
+    def commit(self, ledger: Ledger) -> str:
+        """Write the footer, make the file durable under its name, and return its path in the landing."""
+        writer = self._writer or self._open(self._scratch)
+        self._writer = None
+        footer = {FOOTER_KEY: ledger.to_json()}
+        if self._repaired:
+            writer.close()
+            self._merge(footer)
+        else:
+            writer.add_key_value_metadata(footer)
+            writer.close()
+        self._landing.store.commit(self._scratch, self.path)
+        return self.path
+
+    def _open(self, path: Path) -> pq.ParquetWriter:
+        return pq.ParquetWriter(
+            path,
+            self._schema,
+            compression="zstd",
+            use_dictionary=self._dictionary or False,
+            write_statistics=True,
+            write_page_checksum=True,
+        )
+
+    def _merge(self, footer: dict[bytes, bytes]) -> None:
+        """Rewrite the scratch file with the repaired rows in their places, one row group at a time."""
+        extra = sort_by_id(pa.concat_tables(self._repaired))
+        extra_ids = _ids_of(extra)
+        merged = self._scratch.with_name(self._scratch.name + "-merged")
+        taken = 0
+        with pq.ParquetFile(self._scratch) as source, self._open(merged) as target:
+            for index in range(source.num_row_groups):
+                table = source.read_row_group(index)
+                is_last = index == source.num_row_groups - 1
+                until = len(extra_ids) if is_last else bisect.bisect_right(extra_ids, _ids_of(table)[-1])
+                if until > taken:
+                    table = sort_by_id(pa.concat_tables([table, extra.slice(taken, until - taken)]))
+                    taken = until
+                target.write_table(table)
+            if source.num_row_groups == 0:
+                target.write_table(extra)
+            target.add_key_value_metadata(footer)
+        merged.replace(self._scratch)
+
+
+def sort_by_id(table: pa.Table) -> pa.Table:
+    """Rows by sys_id, as bytes."""
+    keys = pa.array(_ids_of(table))
+    return table.take(pc.sort_indices(keys))
+
+
+def _ids_of(table: pa.Table) -> list[str]:
+    column = table.column("sys_id").combine_chunks()
+    ids: Sequence[Any] = pc.coalesce(column.field("value"), column.field("display_value")).to_pylist()
+    return list(ids)
