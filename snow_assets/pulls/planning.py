@@ -1,0 +1,275 @@
+"""Making a plan: what is to be read is frozen here, before the first page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from snow_assets.config import PullConfig
+from snow_assets.errors import CredentialsError, LandingError, SnowError, UnknownTableError
+from snow_assets.pulls.dataset import published_plan
+from snow_assets.pulls.landing import Landing
+from snow_assets.pulls.plan import FORMAT_VERSION, Plan, Slice, fingerprint_of, plan_id_of
+from snow_assets.pulls.status import missing_keys
+from snow_assets.servicenow.account import Account, account
+from snow_assets.servicenow.boundaries import Chain, find_chain, join_chains, prefix_bounds
+from snow_assets.servicenow.client import Client
+from snow_assets.servicenow.dictionary import Column, columns
+from snow_assets.servicenow.exchange import Tally
+from snow_assets.servicenow.honoured import must_be_honoured, must_exist, visible_fields
+from snow_assets.servicenow.pages import DictDecoder
+from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.reading import Reading
+
+SLICES = 128  # aimed at: enough for every thread to the end, few enough for Dagster's events
+MAX_PAGES_PER_SLICE = 50
+SLICE_ROWS_UNCOUNTED = 10  # pages a slice where nothing counts
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, whether it is an unfinished one that goes on, and the ids of plans that were retired for it."""
+
+    plan: Plan
+    continued: bool
+    retired: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a plan of this pull would freeze, asked of the instance; nothing is written.
+
+    ``page_bytes`` is the size of a sample page's JSON, for ``sample_rows`` rows, read in ``sample_seconds``.
+    """
+
+    pull: str
+    table: str
+    account: Account
+    as_of: datetime
+    counted: int | None
+    fields: tuple[str, ...]
+    identity: dict[str, Any]
+    types: dict[str, str]
+    probed: tuple[str, ...]
+    query: EncodedQuery
+    cost: Tally
+
+    def slice_rows(self, pull: PullConfig) -> int:
+        """Rows of a slice: as declared, or so many pages that about 128 slices come out."""
+        return pull.slice_rows or slice_rows(self.counted, pull.page_size)
+
+
+def slice_rows(counted: int | None, page_size: int) -> int:
+    """Rows of a slice when the pull does not say: clamp(pages / 128, 1, 50) pages."""
+    if counted is None:
+        return SLICE_ROWS_UNCOUNTED * page_size
+    pages = -(-counted // page_size)
+    return page_size * min(max(-(-pages // SLICES), 1), MAX_PAGES_PER_SLICE)
+
+
+def make_plan(pull: PullConfig, client: Client, landing: Landing, *, new: bool = False) -> Planned:
+    """The plan that the pull works on: an unfinished one of the same fingerprint goes on, unless it is older than
+    ``max_plan_age`` or ``new`` is said. A new one retires unfinished ones before it, with their files.
+
+    Everything is asked of the instance before anything is written. Raises ``FixFirst`` for what is wrong with the
+    configuration, the credentials, the table or the query; ``LandingError`` where the landing cannot be written.
+    """
+    landing.check_writable()
+    preview = look(pull, client)
+    unfinished = _unfinished(landing)
+    if unfinished and not new:
+        newest = unfinished[-1]
+        if _goes_on(newest, preview, pull):
+            return Planned(newest, continued=True)
+    plan = _freeze(pull, client, preview)
+    plan = _write(landing, plan)
+    for old in unfinished:
+        landing.remove_plan(old.plan_id)
+    return Planned(plan, continued=False, retired=tuple(old.plan_id for old in unfinished))
+
+
+def look(pull: PullConfig, client: Client) -> Preview:
+    """Ask the instance for all that a plan freezes but the boundaries. Writes nothing."""
+    tally = Tally()
+    query = EncodedQuery.parse(pull.query)
+    who = client.run(account(client.policy, tally), tally=tally)
+    as_of = client.clock()
+    probed, types, fields = _columns(pull, query, client, tally)
+    identity = {
+        "instance": client.url,
+        "account": who.sys_id or who.user_name,
+        "table": pull.table,
+        "query": query.where(),
+        "fields": list(fields),
+        "display_value": pull.display_value,
+        "time_zone": who.time_zone,
+        "date_format": who.date_format,
+        "api": "table",
+        "format": FORMAT_VERSION,
+        "key": list(pull.key or ()),
+    }
+    return Preview(
+        pull=pull.name,
+        table=pull.table,
+        account=who,
+        as_of=as_of,
+        counted=_count(client, pull.table, query.where()),
+        fields=fields,
+        identity=identity,
+        types=types,
+        probed=probed,
+        query=query,
+        cost=tally,
+    )
+
+
+def _columns(
+    pull: PullConfig, query: EncodedQuery, client: Client, tally: Tally
+) -> tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]:
+    """The fields seen in a row, the dictionary's types, and the frozen field list."""
+    declared = tuple(pull.fields or ())
+    asked = tuple(dict.fromkeys(("sys_id", *declared, *query.fields))) if declared else ()
+    visible = client.run(visible_fields(pull.table, asked, client.policy, tally), tally=tally)
+    if visible is not None and not declared and query.fields:
+        walked = tuple(name for name in query.fields if name not in visible)
+        if walked:
+            more = client.run(visible_fields(pull.table, ("sys_id", *walked), client.policy, tally), tally=tally)
+            visible = (*visible, *(name for name in more or () if name in walked))
+    described = client.run(columns(pull.table, client.policy, tally), tally=tally) or ()
+    if visible is None:
+        _must_be_described(query, declared, described, pull.table)
+        seen: tuple[str, ...] = ()
+    else:
+        must_be_honoured(query, visible, pull.table)
+        must_exist(declared, visible, pull.table)
+        seen = visible
+    extra = {name for name in query.fields if "." in name}
+    everything = (*(name for name in seen if name not in extra), *(column.name for column in described))
+    fields = declared or tuple(dict.fromkeys(everything)) or ("sys_id",)
+    if "sys_id" not in fields:
+        fields = ("sys_id", *fields)
+    types = {column.name: column.type for column in described if column.name in fields}
+    return tuple(name for name in fields if name in seen), types, fields
+
+
+def _must_be_described(
+    query: EncodedQuery, declared: Sequence[str], described: Sequence[Column], table: str
+) -> None:
+    """No row is visible: the dictionary, where it is readable, tells which fields exist."""
+    if not described:
+        return
+    names = {column.name for column in described}
+    roots: Callable[[Sequence[str]], list[str]] = lambda fields: [name for name in fields if "." not in name]  # noqa: E731
+    must_be_honoured(EncodedQuery((tuple(t for g in query.groups for t in g if "." not in t.field),)), names, table)
+    must_exist(roots(declared), names, table)
+
+
+def _count(client: Client, table: str, query: str) -> int | None:
+    """The Aggregate API's count, advisory: a refused, slow or malformed one ends nothing."""
+    try:
+        return client.get_count(table, query)
+    except (CredentialsError, UnknownTableError):
+        raise
+    except SnowError:
+        return None
+
+
+def _unfinished(landing: Landing) -> list[Plan]:
+    """Plans that were never published and are newer than what is, oldest first."""
+    plan_ids = landing.plan_ids()
+    if not plan_ids:
+        return []
+    newest = published_plan(landing) or ""
+    plans = []
+    for plan_id in plan_ids:
+        if plan_id > newest:
+            try:
+                plans.append(landing.read_plan(plan_id))
+            except LandingError:
+                continue  # damaged: it cannot go on, and its files are left for a person to look at
+    return plans
+
+
+def _goes_on(plan: Plan, preview: Preview, pull: PullConfig) -> bool:
+    young = preview.as_of - plan.as_of < timedelta(seconds=pull.max_plan_age)
+    return young and plan.fingerprint == fingerprint_of(preview.identity)
+
+
+def _freeze(pull: PullConfig, client: Client, preview: Preview) -> Plan:
+    rows = preview.slice_rows(pull)
+    slices = _slices(pull, client, preview, rows)
+    return Plan(
+        pull=pull.name,
+        plan_id=plan_id_of(preview.as_of),
+        as_of=preview.as_of,
+        counted=preview.counted,
+        table=pull.table,
+        query=preview.query.where(),
+        fields=preview.fields,
+        display_value=pull.display_value,
+        page_size=pull.page_size,
+        slice_rows=rows,
+        slices=slices,
+        identity=preview.identity,
+        probed=preview.probed,
+        types=preview.types,
+        cost=preview.cost.as_dict(),
+        key=tuple(pull.key or ()),
+        relative_dates=preview.query.relative_dates,
+    )
+
+
+def _slices(pull: PullConfig, client: Client, preview: Preview, rows: int) -> tuple[Slice, ...]:
+    """The slices that tile the keys: one where the count says so, else by chained probes, chains in parallel."""
+    counted = preview.counted
+    if counted is not None and counted <= rows:
+        return (Slice(0, None, None, counted),)
+    reading = Reading(
+        table=pull.table,
+        query=preview.query,
+        fields=preview.fields,
+        display_value=pull.display_value,
+        page_size=pull.page_size,
+        decoder=DictDecoder(),
+        policy=client.policy,
+    )
+    prefixes = prefix_bounds(SLICES if counted is None else -(-counted // rows))
+
+    def chain(bounds: tuple[str | None, str | None]) -> tuple[Chain, Tally]:
+        tally = Tally()
+        return client.run(find_chain(reading, *bounds, rows, tally), tally=tally), tally
+
+    with ThreadPoolExecutor(min(len(prefixes), pull.max_workers), thread_name_prefix="chain") as pool:
+        found = list(pool.map(chain, prefixes))
+    for _, tally in found:
+        preview.cost.add(tally)
+    ranges = join_chains([links for links, _ in found], rows)
+    return tuple(Slice(piece.offset, piece.lo, piece.hi, piece.rows) for piece in ranges)
+
+
+def _write(landing: Landing, plan: Plan) -> Plan:
+    """Write the plan under an id of its own: two plans in one second get two ids."""
+    moment = plan.as_of
+    while True:
+        try:
+            landing.write_plan(plan)
+            return plan
+        except FileExistsError:
+            moment += timedelta(seconds=1)
+            plan = _with_id(plan, plan_id_of(moment))
+        except OSError as error:
+            raise LandingError(
+                error.strerror or "cannot be written", key="data", value=landing.location, hint="check the folder"
+            ) from error
+
+
+def _with_id(plan: Plan, plan_id: str) -> Plan:
+    from dataclasses import replace
+
+    return replace(plan, plan_id=plan_id)
+
+
+__all__ = ["Planned", "Preview", "look", "make_plan", "missing_keys", "slice_rows"]
