@@ -1,0 +1,45 @@
+"""``python -m snow_assets.simulator --port N --rows incident=1000``: an instance in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from collections.abc import Sequence
+
+from snow_assets.simulator.clock import parse_moment
+from snow_assets.simulator.instance import Simulator
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    rows = dict(_count(text) for text in options.rows)
+    sim = Simulator(rows, options.seed, at=parse_moment(options.at) if options.at else None)
+    with sim.serve(options.port) as server:
+        print(f"{server.url} {server.username} {server.password}", flush=True)
+        done = threading.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: done.set())
+        done.wait()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("snow_assets.simulator", description="A ServiceNow instance on loopback.")
+    parser.add_argument("--port", type=int, default=0, help="port; a free one when left out")
+    parser.add_argument(
+        "--rows", action="append", default=[], metavar="TABLE=N", help="rows of a table; may be repeated"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the generator")
+    parser.add_argument("--at", default="", metavar="TIME", help="what the instance's clock shows at the start (UTC)")
+    return parser
+
+
+def _count(text: str) -> tuple[str, int]:
+    table, _, number = text.partition("=")
+    return table, int(number)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

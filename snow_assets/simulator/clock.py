@@ -1,0 +1,45 @@
+"""The instance's clock: real time, or a chosen moment that moves on with real time."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+STORED = "%Y-%m-%d %H:%M:%S"
+
+
+class Clock:
+    """Says what time the instance thinks it is (aware UTC, whole seconds where stored)."""
+
+    def __init__(self, at: datetime | None = None) -> None:
+        """Start at ``at`` (aware; naive is read as UTC), or follow the machine's clock when None."""
+        self._offset = 0.0
+        if at is not None:
+            self.set(at)
+
+    def now(self) -> datetime:
+        """The moment on the instance, aware UTC."""
+        return datetime.fromtimestamp(self.timestamp(), UTC)
+
+    def timestamp(self) -> float:
+        """Seconds since the epoch on the instance."""
+        return time.time() + self._offset
+
+    def set(self, at: datetime) -> None:
+        """Move to ``at``; time goes on from there."""
+        aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+        self._offset = aware.timestamp() - time.time()
+
+    def advance(self, **parts: float) -> None:
+        """Move forward by ``timedelta(**parts)``, for instance ``advance(hours=2)``."""
+        self._offset += timedelta(**parts).total_seconds()
+
+    def stored(self) -> str:
+        """Now, as a date-time column stores it (UTC, one second resolution)."""
+        return self.now().strftime(STORED)
+
+
+def parse_moment(text: str) -> datetime:
+    """Read ``2016-05-01``, ``2016-05-01T12:00:00Z`` or ``2016-05-01 12:00:00`` (UTC unless it says otherwise)."""
+    moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,113 @@
+"""What can be set about a simulated instance: its accounts, access rules, limits and habits.
+
+Defaults are the ones that the platform ships with; every other value is a behaviour seen on some real instance.
+Change them between requests: ``sim.knobs.invalid_terms = "no_rows"``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(slots=True)
+class Account:
+    """Someone who may sign in. Zone and formats shape display values and ``javascript:gs.*`` dates."""
+
+    user_name: str
+    password: str
+    time_zone: str = ""  # empty: as its sys_user row says; else the row is made to say so
+    date_format: str = ""  # yyyy-MM-dd, dd/MM/yyyy, MM-dd-yyyy, dd.MM.yyyy; empty: as the row says
+    interactive: bool = True  # False: no token by the password grant
+
+
+@dataclass(slots=True)
+class OAuthClient:
+    """An entry of the application registry."""
+
+    client_id: str
+    client_secret: str
+    user_name: str = ""  # the "OAuth application user" of the client-credentials grant; empty: grant disabled
+
+
+@dataclass(slots=True)
+class HiddenRows:
+    """A row ACL: rows of ``table`` that are dropped from a page *after* its limit was applied.
+
+    A row is hidden when it is one of ``sys_ids``, lies in one of ``windows`` (from, to; to excluded), or falls
+    in the ``fraction`` (0 to 1, chosen by the sys_id alone, so that it is the same row every time).
+    ``user`` limits the rule to one account.
+    """
+
+    table: str
+    fraction: float = 0.0
+    sys_ids: frozenset[str] = frozenset()
+    windows: tuple[tuple[str, str], ...] = ()
+    user: str = ""
+
+
+@dataclass(slots=True)
+class RateRule:
+    """An inbound rate rule: ``limit`` requests per hour of the clock, for one path prefix or all."""
+
+    limit: int
+    path: str = "/api/now/"
+    rule_id: str = "2f3f4f5f6f7f8f901a2b3c4d5e6f7081"
+    window_seconds: int = 3600
+
+
+@dataclass(slots=True)
+class Knobs:
+    """Settings of one simulated instance. Times are seconds, sizes bytes."""
+
+    # Who may sign in, and how.
+    accounts: dict[str, Account] = field(default_factory=lambda: {"admin": Account("admin", "admin")})
+    oauth_clients: dict[str, OAuthClient] = field(
+        default_factory=lambda: {"client": OAuthClient("client", "secret", "admin")}
+    )
+    api_keys: dict[str, str] = field(default_factory=lambda: {"now_key": "admin"})  # key -> user name
+    access_token_seconds: int = 1800
+    refresh_token_seconds: int = 8_640_000
+    basic_allowed: bool = True  # False: an API access policy demands tokens
+
+    # What an account may see.
+    hidden_rows: list[HiddenRows] = field(default_factory=list)
+    hidden_fields: dict[str, set[str]] = field(default_factory=dict)  # table -> unreadable columns
+    hidden_field_shape: Literal["absent", "empty"] = "absent"
+    query_acls: dict[str, set[str]] = field(
+        default_factory=dict
+    )  # table -> columns that no range or sort may use; "*" = all
+    denied_tables: set[str] = field(default_factory=set)  # lists answer an empty 200, counts 403
+    closed_tables: set[str] = field(default_factory=set)  # no web service access: 403
+    denied_aggregates: set[str] = field(default_factory=set)  # only the Aggregate API answers 403; "*" = all
+
+    # Queries.
+    invalid_terms: Literal["drop", "no_rows", "forbid_403"] = "drop"
+    not_equal_drops_empty: bool = True
+    ties: Literal["move", "stay"] = "move"  # whether rows that no ORDERBY tells apart change places between pages
+    null_unset_choices: bool = False  # display half of an unset choice: null instead of ""
+
+    # Answers.
+    canonical_url: str = ""  # host of links, "https://dev1.service-now.com"; empty: the host that was asked
+    link_query_limit: int = 2_500  # encoded characters of the query before "Pagination not supported"; 0: off
+    link_without_count: bool = False
+    request_line_limit: int = 8_192
+    chunked: bool = True
+    gzip_up_to: int = 65_536  # compress bodies up to this size; a full page costs 20 ms of CPU, so -1 (all) is a choice
+    xml_answers: bool = True  # errors in XML for those who prefer it
+
+    # Time and load.
+    latency: float = 0.0  # of every request (a real instance: 0.08)
+    latency_per_cell: float = 0.0  # (0.00025)
+    latency_per_offset_row: float = 0.0  # (0.0000004)
+    latency_of_count: float = 0.0
+    quota: float = 60.0  # a request that would take longer is cancelled
+    quota_shape: Literal["a", "b", "c"] = "a"
+    session_lock: bool = True
+    session_waiters: int = 10
+    session_idle: float = 60.0
+    nodes: int = 2
+    node_slots: int = 4
+    node_queue: int = 50
+    rate_rules: list[RateRule] = field(default_factory=list)
+    cache_bytes: int = 400_000_000  # of rendered rows

@@ -1,0 +1,112 @@
+"""The listening socket of a simulated instance: one thread per connection, on loopback, stoppable at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from snow_assets.simulator.wire import Asked, BadRequest, Connection, Reply
+
+if TYPE_CHECKING:
+    from snow_assets.simulator.instance import Simulator
+    from snow_assets.simulator.request_log import RequestLog
+
+SEND_BUFFER = 4 * 1024 * 1024
+
+
+class SimulatorServer:
+    """A simulated instance that is being served. A context manager; ``close`` is safe to call twice."""
+
+    def __init__(
+        self, sim: Simulator, answer: Callable[[Asked], Reply], port: int = 0, host: str = "127.0.0.1"
+    ) -> None:
+        """Listen on ``host``:``port`` (0: a free one) and answer from now on."""
+        self.sim = sim
+        self._answer = answer
+        self._stopping = threading.Event()
+        self._open: set[Connection] = set()
+        self._lock = threading.Lock()
+        self._listener = socket.create_server((host, port), backlog=256, reuse_port=False)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://{host}:{self.port}"
+        self._thread = threading.Thread(target=self._accept, name=f"simulator:{self.port}", daemon=True)
+        self._thread.start()
+
+    @property
+    def username(self) -> str:
+        """The user name of the first account."""
+        return next(iter(self.sim.knobs.accounts.values())).user_name
+
+    @property
+    def password(self) -> str:
+        """Its password."""
+        return next(iter(self.sim.knobs.accounts.values())).password
+
+    @property
+    def requests(self) -> RequestLog:
+        """What was asked so far."""
+        return self.sim.requests
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set when the server is being closed; long waits end then."""
+        return self._stopping
+
+    def close(self) -> None:
+        """Stop listening and end every connection."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            remaining = list(self._open)
+        for connection in remaining:
+            connection.close()
+        self._thread.join(5)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), name="simulator connection", daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        connection = Connection(sock, self._stopping)
+        with self._lock:
+            self._open.add(connection)
+        try:
+            while not self._stopping.is_set() and self._one(connection):
+                pass
+        except (OSError, BadRequest, ValueError):
+            pass  # the client went away, or speaks something else
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+            connection.close()
+
+    def _one(self, connection: Connection) -> bool:
+        asked = connection.read()
+        if asked is None:
+            return False
+        reply = self._answer(asked)
+        knobs = self.sim.knobs
+        return connection.send(
+            asked, reply, self.sim.clock.timestamp(), chunked=knobs.chunked, gzip_up_to=knobs.gzip_up_to
+        )
