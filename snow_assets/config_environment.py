@@ -1,0 +1,179 @@
+"""The one place that reads the environment, and the ``.env`` file beside the working directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from snow_assets.config_models import InstanceConfig, check_url
+from snow_assets.errors import ConfigError, CredentialsError
+
+SignIn = Literal["bearer", "api_key", "oauth_password", "oauth_client_credentials", "basic"]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The variables that steer snow_assets. Relative paths are taken from ``cwd``.
+
+    A variable that is set wins over the same one in ``.env``; an empty one counts as not set.
+    """
+
+    values: Mapping[str, str]
+    cwd: Path
+
+    @classmethod
+    def load(cls, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> Environment:
+        """Read ``.env`` in ``cwd`` (default: the working directory) and ``environ`` (default: the process's own).
+
+        Raises:
+            ConfigError: ``.env`` is there and cannot be read.
+        """
+        folder = (cwd or Path.cwd()).absolute()
+        own = os.environ if environ is None else environ
+        values = {**_read_env_file(folder / ".env"), **{name: value for name, value in own.items() if value}}
+        return cls(values, folder)
+
+    def export(self) -> None:
+        """Put what only ``.env`` says into the process's environment, for Dagster and for child processes."""
+        for name, value in self.values.items():
+            if not os.environ.get(name):
+                os.environ[name] = value
+
+    def get(self, name: str) -> str | None:
+        """The variable's value; None when it is not set or empty."""
+        return self.values.get(name) or None
+
+    def with_values(self, **values: str | None) -> Environment:
+        """A copy in which the given variables are replaced; those that are None stay as they are."""
+        return Environment({**self.values, **{k: v for k, v in values.items() if v is not None}}, self.cwd)
+
+    @property
+    def instance_url(self) -> str | None:
+        """``SNOW_INSTANCE_URL``; raises `ConfigError` when it is not a URL."""
+        url = self.get("SNOW_INSTANCE_URL")
+        return check_url(url, "SNOW_INSTANCE_URL") if url else None
+
+    @property
+    def data_dir(self) -> str:
+        """``SNOW_DATA_DIR`` (``data``): an absolute path, or the URL of an object store."""
+        data = self.get("SNOW_DATA_DIR") or "data"
+        return data.rstrip("/") if "://" in data else str(self._path(data))
+
+    @property
+    def pulls_path(self) -> Path:
+        """``SNOW_PULLS`` (``pulls.yaml``)."""
+        return self._path(self.get("SNOW_PULLS") or "pulls.yaml")
+
+    @property
+    def dbt_dir(self) -> Path:
+        """``SNOW_DBT_DIR`` (``dbt``), whether it is there or not."""
+        return self._path(self.get("SNOW_DBT_DIR") or "dbt")
+
+    @property
+    def dagster_home(self) -> Path:
+        """``DAGSTER_HOME``, or ``.dagster`` beside ``pulls.yaml``."""
+        home = self.get("DAGSTER_HOME")
+        return self._path(home) if home else self.pulls_path.parent / ".dagster"
+
+    def require_url(self, instance: InstanceConfig) -> str:
+        """The instance's address: the environment's, else the one in ``pulls.yaml``.
+
+        Raises:
+            ConfigError: neither gives one.
+        """
+        url = self.instance_url or instance.url
+        if not url:
+            hint = "set SNOW_INSTANCE_URL in the environment or .env, or url under instance: in pulls.yaml"
+            raise ConfigError("no instance is given", key="SNOW_INSTANCE_URL", hint=hint)
+        return url
+
+    def _path(self, text: str) -> Path:
+        return self.cwd / Path(text).expanduser()
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    try:
+        return {name: value for name, value in dotenv_values(path).items() if value}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise ConfigError(f"cannot be read: {reason}", key=".env", value=path) from None
+
+
+class Credentials(BaseModel):
+    """Who we are. Secrets are never shown by ``repr`` or ``str``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    username: str | None = None
+    password: SecretStr | None = None
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    token: SecretStr | None = None
+    api_key: SecretStr | None = None
+
+    VARIABLES: ClassVar[Mapping[str, str]] = {
+        "username": "SNOW_USERNAME",
+        "password": "SNOW_PASSWORD",
+        "client_id": "SNOW_CLIENT_ID",
+        "client_secret": "SNOW_CLIENT_SECRET",
+        "token": "SNOW_TOKEN",
+        "api_key": "SNOW_API_KEY",
+    }
+
+    @property
+    def kind(self) -> SignIn:
+        """How we sign in, the first that is given: token, API key, OAuth with or without a user, basic."""
+        if self.token:
+            return "bearer"
+        if self.api_key:
+            return "api_key"
+        if self.client_id:
+            return "oauth_password" if self.username else "oauth_client_credentials"
+        return "basic"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret, in the clear: for redaction only."""
+        given = (self.password, self.client_secret, self.token, self.api_key)
+        return tuple(secret.get_secret_value() for secret in given if secret)
+
+    @classmethod
+    def from_environment(cls, environment: Environment | None = None) -> Credentials:
+        """Read the ``SNOW_*`` variables.
+
+        Raises:
+            CredentialsError: none are given, half are, or one holds a control character. Values are not shown.
+        """
+        source = environment or Environment.load()
+        found = {field: source.get(name) for field, name in cls.VARIABLES.items()}
+        for field, value in found.items():
+            if value and any(ord(character) < 32 for character in value):
+                hint = "look for a line break at its end"
+                raise CredentialsError("holds a control character", key=cls.VARIABLES[field], hint=hint)
+        missing = _missing(found)
+        if missing:
+            raise missing
+        return cls.model_validate({field: value for field, value in found.items() if value})
+
+
+def _missing(found: Mapping[str, str | None]) -> CredentialsError | None:
+    """What a sign-in lacks. A token or an API key needs nothing else."""
+    if found["token"] or found["api_key"]:
+        return None
+    if not any(found.values()):
+        hint = "set SNOW_USERNAME and SNOW_PASSWORD, SNOW_CLIENT_ID and SNOW_CLIENT_SECRET, SNOW_TOKEN or SNOW_API_KEY"
+        return CredentialsError("no credentials are given", key="SNOW_USERNAME", hint=hint)
+    for one, other in (("client_id", "client_secret"), ("username", "password")):
+        if bool(found[one]) != bool(found[other]):
+            given, absent = (one, other) if found[one] else (other, one)
+            variables = Credentials.VARIABLES
+            return CredentialsError(f"is not set, but {variables[given]} is", key=variables[absent], hint="set both")
+    return None

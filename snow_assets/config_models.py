@@ -1,0 +1,209 @@
+"""The shapes of ``pulls.yaml`` as pydantic models. Units: seconds, rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from snow_assets.config_cron import check_cron
+from snow_assets.errors import ConfigError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_TABLE = re.compile(r"[A-Za-z0-9_]{1,80}")
+_FIELD = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that ``word`` was probably meant to be, or ``""``."""
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
+
+
+def check_url(text: str, key: str) -> str:
+    """The root address of an instance without its trailing slash; raises `ConfigError` for anything else.
+
+    The value is never repeated whole: someone may have written a password into it.
+    """
+    example = "write https://<instance>.service-now.com"
+    try:
+        parts = urlsplit(text.strip())
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigError("is not a URL", key=key, hint=example) from None
+    shown = text.strip().rpartition("@")[2]
+    if parts.scheme not in ("http", "https") or not host or any(c.isspace() or ord(c) < 32 for c in text.strip()):
+        raise ConfigError("is not an http(s) URL", key=key, value=shown, hint=example)
+    if "@" in parts.netloc:
+        raise ConfigError("holds credentials", key=key, value=shown, hint="use SNOW_USERNAME and SNOW_PASSWORD")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigError("has more than a host", key=key, value=shown, hint=f"{example}, without a path")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def parse_duration(value: object) -> object:
+    """``"24h"``, ``"90m"``, ``"2d"``, ``"30s"`` as seconds; anything else is handed on."""
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str) and not match:
+        raise ValueError("is neither a number of seconds nor a duration such as 90m, 24h or 2d")
+    return float(match[1]) * _SECONDS[match[2]] if match else value
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("is not a number")
+    return value
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> BeforeValidator:
+    def check(value: object) -> object:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise ValueError(f"is not {what}")
+        return value
+
+    return BeforeValidator(check)
+
+
+Count = Annotated[int, Field(strict=True)]
+Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Duration = Annotated[float, BeforeValidator(_no_bool), BeforeValidator(parse_duration), Field(allow_inf_nan=False)]
+PullName = Annotated[str, _matching(_NAME, "a pull's name: letters, digits and _, not starting with a digit")]
+TableName = Annotated[str, _matching(_TABLE, "a table's name, such as incident or cmdb_ci_server")]
+FieldName = Annotated[str, _matching(_FIELD, "a field's name, such as state or caller_id.email")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class InstanceConfig(_Model):
+    """How to reach the instance; never who we are. The environment wins over ``url``."""
+
+    url: str | None = None
+    allow_http: Annotated[bool, Field(strict=True)] = False
+    proxy: str | None = None
+    ca_bundle: str | None = None
+    max_workers: Annotated[Count, Field(ge=1, le=256)] | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        try:
+            return check_url(value, "instance.url") if value else None
+        except ConfigError as error:
+            raise ValueError(error.message) from None
+
+
+class Schedule(_Model):
+    """When a pull starts by itself: five cron fields, in a time zone."""
+
+    cron: str
+    timezone: str = "UTC"
+
+    @field_validator("cron")
+    @classmethod
+    def _check_cron(cls, value: str) -> str:
+        return check_cron(value)
+
+    @field_validator("timezone")
+    @classmethod
+    def _check_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError("is not a time zone's name, such as Europe/Berlin") from None
+        return value
+
+
+class Timeout(_Model):
+    """Seconds to wait for a connection, and for an answer."""
+
+    connect: Annotated[Seconds, Field(gt=0)] = 10.0
+    read: Annotated[Seconds, Field(gt=0)] = 90.0
+
+
+def _schedule(value: object) -> object:
+    return {"cron": value} if isinstance(value, str) else value
+
+
+def _timeout(value: object) -> object:
+    return {"read": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _display_value(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+class PullConfig(_Model):
+    """A declared extraction. ``name`` is its key in the map ``pulls``."""
+
+    name: PullName
+    table: TableName
+    query: str = ""
+    fields: Annotated[tuple[FieldName, ...], Field(min_length=1)] | None = None
+    display_value: Annotated[Literal["true", "false", "all"], BeforeValidator(_display_value)] = "all"
+    page_size: Annotated[Count, Field(ge=1, le=10_000)] = 1000
+    slice_rows: Annotated[Count, Field(ge=1)] | None = None
+    max_workers: Annotated[Count, Field(ge=1, le=256)] = 16
+    max_retries: Annotated[Count, Field(ge=0, le=100)] = 3
+    retry_backoff: Annotated[Seconds, Field(ge=0)] = 1.0
+    timeout: Annotated[Timeout, BeforeValidator(_timeout)] = Timeout()
+    max_wait: Annotated[Duration, Field(ge=0)] = 900.0
+    max_plan_age: Annotated[Duration, Field(gt=0)] = 86_400.0
+    key: Annotated[tuple[FieldName, ...], Field(min_length=1)] | None = None
+    hidden_rows: Literal["warn", "fail"] = "warn"
+    unreadable_rows: Literal["fail", "skip"] = "fail"
+    schedule: Annotated[Schedule, BeforeValidator(_schedule)] | None = None
+    description: str = ""
+    repair_attempts: Annotated[Count, Field(ge=0, le=100)] = 3
+    group: PullName = "servicenow"
+    slices_per_run: Annotated[Count, Field(ge=1, le=10_000)] = 250
+
+    @field_validator("query")
+    @classmethod
+    def _check_query(cls, value: str) -> str:
+        if any(ord(character) < 32 for character in value.strip()):
+            raise ValueError("has a line break or a tab in it; write the query on one line")
+        return value.strip()
+
+    @field_validator("fields", "key")
+    @classmethod
+    def _check_distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        twice = next((name for i, name in enumerate(value or ()) if name in (value or ())[:i]), None)
+        if twice:
+            raise ValueError(f"names {twice} twice")
+        return value
+
+
+class Settings(_Model):
+    """A whole ``pulls.yaml``. ``path`` is where it lies."""
+
+    pulls: dict[str, PullConfig]
+    instance: InstanceConfig = InstanceConfig()
+    path: Path
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_names(cls, data: Any) -> Any:
+        """Let `Settings` be made in code too, from pulls without names."""
+        if not isinstance(data, dict) or not isinstance(data.get("pulls"), dict):
+            return data
+        named = {
+            name: {"name": name, **pull} if isinstance(pull, dict) else pull for name, pull in data["pulls"].items()
+        }
+        return {**data, "pulls": named}
+
+    def pull(self, name: str) -> PullConfig:
+        """The pull called ``name``; raises `ConfigError` that suggests the nearest."""
+        if name in self.pulls:
+            return self.pulls[name]
+        close = nearest(name, self.pulls)
+        hint = f"did you mean {close}?" if close else f"there are: {', '.join(self.pulls)}"
+        raise ConfigError(f"no such pull in {self.path}", key="pull", value=name, hint=hint)

@@ -1,0 +1,307 @@
+"""``pulls.yaml`` read into `Settings`, every problem with its line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from snow_assets.config_models import InstanceConfig, PullConfig, Schedule, Settings, Timeout, nearest
+from snow_assets.errors import ConfigError
+
+_TOP = ("pulls", "instance", "defaults")
+_PULL = tuple(name for name in PullConfig.model_fields if name != "name")
+_DEFAULTS = tuple(name for name in _PULL if name != "table")
+_SECRETS = ("username", "user", "password", "client_id", "client_secret", "token", "api_key")
+
+Location = tuple[str | int, ...]
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check ``path``.
+
+    Raises:
+        ConfigError: the first problem, by line, and how many more there are.
+    """
+    settings, problems = _read(path)
+    if settings is None:
+        first, more = problems[0], len(problems) - 1
+        note = f"and {more} more, see: snow-assets validate" if more else ""
+        hint = "; ".join(part for part in (first.hint, note) if part)
+        raise ConfigError(first.message, key=first.key, value=first.value, hint=hint)
+    return settings
+
+
+def find_problems(path: Path) -> list[ConfigError]:
+    """Everything that is wrong with ``path``, in the order of its lines."""
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[Settings | None, list[ConfigError]]:
+    try:
+        document = _parse(path)
+        reader = _Reader(path, document)
+        return reader.read()
+    except ConfigError as error:
+        return None, [error]
+
+
+def _parse(path: Path) -> Any:
+    """The file as ruamel's maps and lists, which know their lines."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        hint = "write one with: snow-assets init, or name it with --pulls or SNOW_PULLS"
+        raise ConfigError("no such file", key="pulls", value=path, hint=hint) from None
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8 text", key="pulls", value=path, hint="save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", key="pulls", value=path) from None
+    if text.lstrip().startswith("{"):  # JSON may be indented by tabs, YAML may not
+        text = re.sub(r"^\t+", lambda match: "  " * len(match[0]), text, flags=re.MULTILINE)
+    try:
+        return YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        raise _syntax_error(path, error) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"is not YAML: {reason}", key="pulls", value=path) from None
+
+
+def _syntax_error(path: Path, error: MarkedYAMLError) -> ConfigError:
+    mark = error.problem_mark or error.context_mark
+    line = f", line {mark.line + 1}" if mark else ""
+    problem = " ".join((error.problem or "cannot be read").split())
+    duplicate = re.match(r'found duplicate key "([^"]*)"', problem)
+    if duplicate:
+        return ConfigError(f"is there twice in {path}{line}", key=duplicate[1], hint="keep one of them")
+    return ConfigError(f"is not YAML{line}: {problem}", key="pulls", value=path, hint="check quotes and indentation")
+
+
+class _Reader:
+    """One document on its way to `Settings`; collects problems with the line of each."""
+
+    def __init__(self, path: Path, document: Any) -> None:
+        self.path = path
+        self.document = document
+        self.problems: list[tuple[int, ConfigError]] = []
+
+    def read(self) -> tuple[Settings | None, list[ConfigError]]:
+        """The settings, or None and why."""
+        plain = _plain(self.document)
+        if plain is None:
+            self._add((), "the file is empty", hint="it needs a map pulls:")
+        elif not isinstance(plain, dict):
+            self._add((), "the file is not a map", hint="it needs a map pulls:")
+        else:
+            return self._sections(plain)
+        return None, self._sorted()
+
+    def _sections(self, plain: dict[Any, Any]) -> tuple[Settings | None, list[ConfigError]]:
+        for key, value in plain.items():
+            if key not in _TOP:
+                close = nearest(str(key), _TOP)
+                hint = f"did you mean {close}?" if close else f"known keys: {', '.join(_TOP)}"
+                self._add((key,), "is not a known key", value=value, hint=hint)
+        instance = self._model(InstanceConfig, self._map(plain, "instance"), ("instance",))
+        defaults = self._defaults(self._map(plain, "defaults"))
+        pulls = self._pulls(plain, defaults)
+        if self.problems or not isinstance(instance, InstanceConfig):
+            return None, self._sorted()
+        return Settings(pulls=pulls, instance=instance, path=self.path), []
+
+    def _map(self, plain: dict[Any, Any], key: str) -> dict[Any, Any]:
+        found = plain.get(key)
+        if found is not None and not isinstance(found, dict):
+            self._add((key,), "is not a map", value=found)
+        return found if isinstance(found, dict) else {}
+
+    def _defaults(self, defaults: dict[Any, Any]) -> dict[Any, Any]:
+        for key in [key for key in defaults if key in ("table", "name")]:
+            self._add(("defaults", key), "cannot be a default", value=defaults.pop(key), hint="give it in each pull")
+        before = len(self.problems)
+        self._model(PullConfig, {"name": "x", "table": "x", **defaults}, ("defaults",))
+        return defaults if len(self.problems) == before else {}
+
+    def _pulls(self, plain: dict[Any, Any], defaults: dict[Any, Any]) -> dict[str, PullConfig]:
+        if "pulls" not in plain:
+            self._add((), "there is no map pulls:", hint="declare at least one pull under pulls:")
+        declared = self._map(plain, "pulls")
+        if "pulls" in plain and not declared and not self.problems:
+            self._add(("pulls",), "declares no pull", hint="write one with: snow-assets init --from TABLE")
+        pulls: dict[str, PullConfig] = {}
+        seen: dict[str, str] = {}
+        for name, pull in declared.items():
+            where: Location = ("pulls", name)
+            if not isinstance(pull, dict):
+                self._add(where, "is not a map", value=pull, hint="a pull needs at least table:")
+                continue
+            twin = seen.setdefault(str(name).lower(), str(name))
+            if twin != name:
+                self._add(where, f"differs from {twin} only by case", hint="they would share a folder: rename one")
+            if "name" in pull:
+                self._add((*where, "name"), "is not a known key", value=pull["name"], hint="a pull's key is its name")
+                continue
+            model = self._model(PullConfig, {**defaults, **pull, "name": name}, where)
+            if isinstance(model, PullConfig):
+                pulls[model.name] = model
+        return pulls
+
+    def _model(self, kind: type[BaseModel], data: dict[Any, Any], where: Location) -> BaseModel | None:
+        stray = [key for key in data if not isinstance(key, str)]
+        for key in stray:
+            self._add((*where, key), "is not a known key", value=data[key])
+        try:
+            model = kind.model_validate({key: value for key, value in data.items() if isinstance(key, str)})
+        except ValidationError as error:
+            for problem in error.errors(include_url=False, include_context=True):
+                self._add_problem(dict(problem), data, where)
+            return None
+        return None if stray else model
+
+    def _add_problem(self, problem: dict[str, Any], data: dict[Any, Any], where: Location) -> None:
+        location: Location = tuple(problem["loc"])
+        if problem["type"] == "too_short" and _dig(data, location):
+            return  # not empty: its items were refused, each by a problem of its own
+        if location == ("name",):  # the pull's own key in the map
+            self._add(where, _message(problem), hint="rename the pull")
+            return
+        if problem["type"] == "missing":
+            self._add((*where, *location), "is missing", hint=f"add {location[-1]}: under {where[-1]}:")
+            return
+        hint = _unknown_hint(location, where) if problem["type"] == "extra_forbidden" else _hint(location)
+        value = _dig(data, location)
+        if problem["type"] == "extra_forbidden" and (where[0] == "instance" or _secret(str(location[-1]))):
+            value = ""  # it may be a secret: not to be repeated
+        self._add((*where, *location), _message(problem), value=value, hint=hint)
+
+    def _add(self, location: Location, message: str, *, value: object = "", hint: str = "") -> None:
+        line = _line(self.document, location)
+        text = f"{message}, in {self.path} line {line}" if location else f"{message}, in {self.path}"
+        key = ".".join(str(part) for part in location) or "pulls"
+        self.problems.append((line, ConfigError(text, key=key, value=_shown(value), hint=hint)))
+
+    def _sorted(self) -> list[ConfigError]:
+        return [error for _, error in sorted(self.problems, key=lambda pair: pair[0])]
+
+
+def _plain(node: Any) -> Any:
+    """Ruamel's node as dicts, lists, str, int, float, bool and None."""
+    if isinstance(node, Mapping):
+        return {_plain_key(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list | tuple | set):
+        return [_plain(value) for value in node]
+    if isinstance(node, bool) or node is None:
+        return node
+    for kind in (str, int, float):
+        if isinstance(node, kind):
+            return kind(node)
+    return bool(node) if type(node).__name__ == "ScalarBoolean" else str(node)
+
+
+def _plain_key(key: Any) -> Any:
+    plain = _plain(key)
+    return str(plain) if isinstance(plain, list | dict) else plain
+
+
+def _line(document: Any, location: Location) -> int:
+    """The line (from 1) of the deepest part of ``location`` that is in the document."""
+    line = 1
+    node: Any = document
+    for part in location:
+        try:
+            place = node.lc.item if hasattr(node, "append") else node.lc.key
+            line = place(part)[0] + 1
+            node = node[part]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+    return line
+
+
+def _dig(data: Any, location: Location) -> Any:
+    for part in location:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            break
+    return data
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "null"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    text = re.sub(r"//[^/]*@", "//", text)  # what stands before a host may hold a password
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _message(problem: dict[str, Any]) -> str:
+    """Pydantic's message in our words."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "value_error":
+        return str(context.get("error", problem["msg"]))
+    return str(_MESSAGES.get(kind, problem["msg"])).format(**context)
+
+
+_MESSAGES = {
+    "extra_forbidden": "is not a known key",
+    "greater_than_equal": "is less than {ge}",
+    "greater_than": "is not more than {gt}",
+    "less_than_equal": "is more than {le}",
+    "int_type": "is not a whole number",
+    "float_type": "is not a number",
+    "float_parsing": "is not a number",
+    "finite_number": "is not a finite number",
+    "string_type": "is not text",
+    "bool_type": "is neither true nor false",
+    "tuple_type": "is not a list",
+    "too_short": "is an empty list",
+    "literal_error": "is not one of {expected}",
+    "model_type": "is not a map",
+    "model_attributes_type": "is not a map",
+}
+
+
+def _unknown_hint(location: Location, where: Location) -> str:
+    word = str(location[-1])
+    if _secret(word):
+        return "secrets belong in the environment or .env, such as SNOW_PASSWORD"
+    known = _known(location, where)
+    close = nearest(word, known)
+    return f"did you mean {close}?" if close else f"known keys: {', '.join(known)}"
+
+
+def _secret(word: str) -> bool:
+    return bool(nearest(word.lower(), _SECRETS)) and not nearest(word, _PULL)
+
+
+def _known(location: Location, where: Location) -> Sequence[str]:
+    inner: dict[str, type[BaseModel]] = {"schedule": Schedule, "timeout": Timeout}
+    if len(location) > 1:
+        return tuple(inner[str(location[0])].model_fields) if location[0] in inner else ()
+    if where[0] == "instance":
+        return tuple(InstanceConfig.model_fields)
+    return _DEFAULTS if where[0] == "defaults" else _PULL
+
+
+def _hint(location: Location) -> str:
+    return _HINTS.get(str(location[0]), "")
+
+
+_HINTS = {
+    "fields": "write a list, such as [sys_id, number], or leave it out for all columns",
+    "key": "write a list of fields, such as [number]",
+    "display_value": "write all, true or false",
+    "schedule": 'write cron and timezone, such as schedule: {cron: "0 2 * * *", timezone: Europe/Berlin}',
+    "timeout": "write seconds, or {connect: 10, read: 90}",
+    "max_plan_age": "write seconds, or 24h, 90m, 2d",
+    "max_wait": "write seconds, or 15m",
+    "page_size": "write 1 to 10000",
+    "max_workers": "write 1 to 256",
+    "url": "write https://<instance>.service-now.com",
+}
