@@ -60,7 +60,7 @@ DEFAULT_ROWS: dict[str, int] = {
     "sys_audit": 600,
     "sys_audit_delete": 60,
 }
-"""How many rows a table has when nothing is asked for. A number counts rows of exactly that class, not of its children."""
+"""How many rows a table has when nothing is asked for: rows of exactly that class, its children not counted."""
 
 
 def generate(rows: Mapping[str, int], seed: int, now: datetime) -> dict[str, list[Row]]:

@@ -51,7 +51,7 @@ def make_activity(
 
 
 def attachment_bytes(sys_id: str) -> bytes:
-    """The content of a generated attachment: the same whenever it is asked for, up to about 200 kB, now and then empty."""
+    """The content of a generated attachment, always the same: up to about 200 kB, now and then empty."""
     kind = _kind(sys_id)
     seed = sys_id.encode()
     match kind:

@@ -90,33 +90,28 @@ def _spread(values: Sequence[str], weights: Sequence[float]) -> list[str]:
     return list(chain.from_iterable(repeat(value, count) for value, count in zip(values, counts, strict=True)))
 
 
-class _Stamps:
-    """Epoch seconds to ``YYYY-MM-DD HH:MM:SS``: one lookup for the day, one for the second of the day."""
+class _Days(dict[int, str]):
+    """Days since the epoch to ``YYYY-MM-DD``, made when first asked for."""
 
-    def __init__(self) -> None:
-        self._days: dict[int, str] = {}
-        self._seconds = [f" {s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}" for s in range(DAY)]
-
-    def __call__(self, epoch: int) -> str:
-        number, second = divmod(epoch, DAY)
-        day = self._days.get(number)
-        if day is None:
-            day = self._days[number] = datetime.fromtimestamp(number * DAY, UTC).strftime("%Y-%m-%d")
-        return day + self._seconds[second]
+    def __missing__(self, number: int) -> str:
+        day = self[number] = datetime.fromtimestamp(number * DAY, UTC).strftime("%Y-%m-%d")
+        return day
 
 
-stamp = _Stamps()
-"""Formats epoch seconds as a stored glide_date_time, in UTC."""
+_DAYS = _Days()
+_SECONDS = [f" {s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}" for s in range(DAY)]
 
 
 def stamps(epochs: Iterable[int]) -> list[str]:
-    """A column of stored date-times; 0 gives an empty cell."""
-    return [stamp(epoch) if epoch else "" for epoch in epochs]
+    """A column of stored date-times (``YYYY-MM-DD HH:MM:SS``, UTC) from epoch seconds; 0 gives an empty cell."""
+    # Two look-ups and one concatenation: a hundred times faster than strftime, which matters for a million cells.
+    days, seconds = _DAYS, _SECONDS
+    return [days[e // DAY] + seconds[e % DAY] if e else "" for e in epochs]
 
 
 def dates(epochs: Iterable[int]) -> list[str]:
     """A column of stored dates; 0 gives an empty cell."""
-    return [stamp(epoch)[:10] if epoch else "" for epoch in epochs]
+    return [_DAYS[epoch // DAY] if epoch else "" for epoch in epochs]
 
 
 def named_id(*parts: str) -> str:

@@ -119,19 +119,17 @@ def _lives(source: Source, dice: Dice, name: str, n: int) -> _Life:
 
 
 def _tie(dice: Dice, opened: list[int], now: int) -> None:
-    """A monitoring storm a week: about one row in twenty shares its second with a hundred others and more."""
-    storms = max(1, len(opened) // 4000)
-    for i, flag in enumerate(dice.flags(len(opened), 0.05)):
+    """Bursts of monitoring tickets: one row in eight shares its second with a hundred others and more."""
+    bursts = max(1, len(opened) // 4000)
+    for i, flag in enumerate(dice.flags(len(opened), 0.125)):
         if flag:
-            opened[i] = (
-                min(opened[i], now) // (30 * DAY) * (30 * DAY) + 8 * 3600 if i % 3 else now - (1 + i % storms) * 9 * DAY
-            )
+            opened[i] = now - (9 + i % bursts * 7) * DAY
 
 
 def _mass_update(dice: Dice, updated: list[int], opened: list[int], now: int) -> None:
-    """One script touched one row in thirty in the same second, three days ago."""
+    """One script touched one row in eight in the same second, three days ago."""
     moment = now - 3 * DAY
-    for i, flag in enumerate(dice.flags(len(updated), 0.034)):
+    for i, flag in enumerate(dice.flags(len(updated), 0.125)):
         if flag and opened[i] < moment:
             updated[i] = moment
 
@@ -288,7 +286,7 @@ def _incident(dice: Dice, life: _Life, people: People, tables: Mapping[str, list
         "severity": dice.pick("123", n, (1, 2, 7)),
         "notify": "1",
         "child_incidents": dice.pick(("0", "2", "17"), n, (95, 4, 1)),
-        "hold_reason": [k if s == "3" else "" for s, k in zip(life.state, dice.pick(("1", "3", "4", "5"), n), strict=True)],
+        "hold_reason": _where([s == "3" for s in life.state], dice.pick(("1", "3", "4", "5"), n)),
         "resolved_at": stamps(life.resolved),
         "resolved_by": _where(life.resolved, dice.pick(people.users, n)),
         "close_code": _where(life.resolved, dice.pick(_values("incident", "close_code"), n)),

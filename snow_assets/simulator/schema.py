@@ -125,7 +125,8 @@ def _choices(text: str) -> tuple[tuple[str, str], ...]:
 
 def _column(line: str) -> ColumnDef:
     name, kind, label, *options = (part.strip() for part in line.split("|"))
-    reference, key, choices, display = "", "sys_id", (), False
+    reference, key, display = "", "sys_id", False
+    choices: tuple[tuple[str, str], ...] = ()
     length = _LENGTHS.get(kind, 40)
     for option in options:
         match option[0]:
@@ -144,7 +145,7 @@ def _column(line: str) -> ColumnDef:
 
 
 def _tables(text: str) -> Iterator[TableDef]:
-    """Each block is ``table < parent | Label`` (or ``table | Label``) and its columns; blocks are split by a blank line."""
+    """Blocks split by blank lines: ``table < parent | Label`` (or ``table | Label``), then a line for each column."""
     for block in text.strip().split("\n\n"):
         head, *lines = block.strip().splitlines()
         names, _, label = head.partition("|")

@@ -5,7 +5,8 @@ from __future__ import annotations
 CHOICES = {
     "date_format": "yyyy-MM-dd:yyyy-MM-dd;dd/MM/yyyy:dd/MM/yyyy;MM-dd-yyyy:MM-dd-yyyy;dd.MM.yyyy:dd.MM.yyyy",
     "language": "en:English;de:German;ja:Japanese;fr:French",
-    "time_zone": "US/Pacific:US/Pacific;US/Eastern:US/Eastern;Europe/Berlin:Europe/Berlin;Asia/Tokyo:Asia/Tokyo;GMT:GMT",
+    "time_zone": "US/Pacific:US/Pacific;US/Eastern:US/Eastern;Europe/Berlin:Europe/Berlin;Asia/Tokyo:Asia/Tokyo;"
+    "GMT:GMT",
 }
 
 SYSTEM_COLUMNS = """

@@ -137,6 +137,9 @@ resolved_by | reference | Resolved by | >sys_user
 rfc | reference | Change Request | >change_request
 severity | integer | Severity | =severity
 subcategory | string | Subcategory | =subcategory
+u_priority_confirmation | boolean | Priority confirmation
+u_symptom | string | Symptom
+vendor | reference | Vendor | >core_company
 
 incident_task < task | Incident Task
 incident | reference | Incident | >incident

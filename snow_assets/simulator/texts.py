@@ -4,17 +4,19 @@ from __future__ import annotations
 
 THINGS = (
     "VPN client", "Outlook", "SAP GUI", "shared printer", "laptop dock", "Wi-Fi on floor 3", "payroll portal",
-    "badge reader", "Citrix session", "Teams call", "SQL cluster", "build server", "mailbox", "file share", "ERP batch",
-    "DNS resolver", "web shop checkout", "backup job", "MFA token", "intranet search", "Überwachungskamera", "社内ポータル",
-    "CRM dashboard", "warehouse scanner", "invoice archive", "storage array", "load balancer", "phone conference bridge",
+    "badge reader", "Citrix session", "Teams call", "SQL cluster", "build server", "mailbox", "file share",
+    "ERP batch", "DNS resolver", "web shop checkout", "backup job", "MFA token", "intranet search",
+    "Überwachungskamera", "社内ポータル", "CRM dashboard", "warehouse scanner", "invoice archive", "storage array",
+    "load balancer", "conference bridge",
 )  # fmt: skip
 
 SYMPTOMS = (
     "is very slow since this morning", "cannot be reached", "asks for the password again and again",
     "shows error 0x80070005", "crashes when opening a file", "is out of disk space", "lost its connection",
-    'says "access denied"', "returns HTTP 503", "does not print", "freezes at 99 %", "reports a certificate that expired",
-    "drops packets", "runs at 100% CPU", "needs a restart every hour", "shows garbled text (Ã¤ instead of ä)",
-    "は起動しません", "stopped after the update 🔥", "loses the session after 5 min", "is missing for new starters",
+    'says "access denied"', "returns HTTP 503", "does not print", "freezes at 99 %", "drops packets",
+    "reports a certificate that expired", "runs at 100% CPU", "needs a restart every hour",
+    "shows garbled text (Ã¤ instead of ä)", "は起動しません", "stopped after the update 🔥",
+    "loses the session after 5 min", "is missing for new starters",
 )  # fmt: skip
 
 OPENINGS = (
