@@ -67,7 +67,8 @@ def fetch(
 ) -> Procedure[T]:
     """Send ``request`` until ``check`` accepts an answer, and return what ``check`` made of it.
 
-    ``check`` raises ``PageFault`` for an answer that it does not accept. Everything but rows is counted in ``tally``.
+    ``check`` raises ``PageFault`` for an answer that it does not accept. ``tally`` gets requests, retries, faults,
+    bytes and waits; rows and counts are its caller's.
 
     Raises:
         TooHeavy: ``can_halve`` and the fault is one that fewer rows may avoid.
@@ -78,7 +79,8 @@ def fetch(
     failures, busy, waited = 0, 0, 0.0
     while True:
         answer = yield Send(request)
-        assert answer is not None, "the driver replies to Send with an Answer"
+        if answer is None:
+            raise TypeError("the driver replies to Send with an Answer")
         _count(tally, request, answer)
         try:
             check_status(answer)
@@ -98,7 +100,8 @@ def fetch(
         if max(waited, wait.seconds) > policy.max_wait:
             _give_up_waiting(problem, request, wait, waited, policy)
         tally.retries += 1
-        add_wait(tally, wait.kind, wait.seconds)
+        if not wait.shared:  # a shared wait is counted by the driver, in every thread that it holds up
+            add_wait(tally, wait.kind, wait.seconds)
         yield wait
 
 
@@ -157,8 +160,6 @@ def _count(tally: Tally, request: Request, answer: Answer) -> None:
     tally.bytes += len(answer.body)
     tally.purposes[request.purpose] += 1
     add_wait(tally, "answer", answer.seconds)
-    listed = request.limit > 0 and request.params.get("sysparm_no_count") != "true"
-    tally.counts += listed or request.params.get("sysparm_count") == "true"
 
 
 def _give_up_waiting(problem: PageFault, request: Request, wait: Wait, waited: float, policy: RetryPolicy) -> NoReturn:

@@ -1,0 +1,231 @@
+"""The ways to sign in. Each gives the one header that a request carries.
+
+Secrets live in memory only: no ``repr``, message or log line of this module holds one.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from snow_assets.errors import CredentialsError
+from snow_assets.servicenow.exchange import Answer
+
+if TYPE_CHECKING:
+    from snow_assets.config import Credentials
+
+TOKEN_PATH: Final = "/oauth_token.do"  # noqa: S105  # an address, no secret
+_LEAD: Final = 60.0  # seconds ahead of its expiry that a token is renewed
+
+
+class TokenUnavailable(Exception):
+    """No token for now: the token endpoint answered with ``answer``, which is to be judged like any other."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__("no token")
+
+
+class Auth:
+    """The header that signs a request in. ``renewable``: a refused request may succeed with a new token."""
+
+    renewable = False
+
+    def header(self) -> tuple[str, str]:
+        """Name and value of the header. Raises ``TokenUnavailable`` or ``CredentialsError``."""
+        raise NotImplementedError
+
+    def refused(self, value: str) -> None:
+        """The instance answered 401 to a request that carried the header value ``value``."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class FixedHeader(Auth):
+    """A header that never changes."""
+
+    def __init__(self, name: str, value: str) -> None:
+        self._name = name
+        self._value = value
+
+    def header(self) -> tuple[str, str]:
+        """See ``Auth``."""
+        return self._name, self._value
+
+
+class BasicAuth(FixedHeader):
+    """User name and password, as UTF-8."""
+
+    def __init__(self, username: str, password: str) -> None:
+        encoded = base64.b64encode(f"{username}:{password}".encode()).decode()
+        super().__init__("Authorization", f"Basic {encoded}")
+
+
+class BearerToken(FixedHeader):
+    """A token that somebody else renews."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__("Authorization", f"Bearer {_header_safe(token, 'token')}")
+
+
+class ApiKey(FixedHeader):
+    """An inbound API key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("x-sn-apikey", _header_safe(key, "api_key"))
+
+
+@dataclass(slots=True)
+class _Token:
+    value: str = field(repr=False)
+    expires_at: float
+    renew_at: float
+    refresh_token: str = field(repr=False)
+
+
+class OAuthToken(Auth):
+    """A token from the instance's own endpoint, renewed ahead of its expiry by one thread for all.
+
+    The endpoint hands out the same token until it expires, so one that comes back again is used to its end. Where
+    renewing fails while the token still holds, the token is used; a refused refresh token falls back to the grant.
+    """
+
+    renewable = True
+
+    def __init__(
+        self,
+        grant: Mapping[str, str],
+        post: Callable[[str, Mapping[str, str]], Answer],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``grant``: the form of the first request. ``post(path, form)`` sends a form without any credentials."""
+        self._grant = dict(grant)
+        self._post = post
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._token: _Token | None = None
+        self._attempts = 0
+        self._failure: TokenUnavailable | CredentialsError | None = None
+
+    def header(self) -> tuple[str, str]:
+        """See ``Auth``; asks for a token where none holds."""
+        token = self._token
+        if token is None or self._clock() >= token.renew_at:
+            token = self._renewed()
+        return "Authorization", f"Bearer {token.value}"
+
+    def refused(self, value: str) -> None:
+        """See ``Auth``: the token is asked for anew, unless another thread has done so."""
+        with self._lock:
+            if self._token is not None and value == f"Bearer {self._token.value}":
+                self._token.expires_at = self._token.renew_at = 0.0
+
+    def _renewed(self) -> _Token:
+        attempts = self._attempts
+        with self._lock:
+            token = self._token
+            if token is not None and self._clock() < token.renew_at:
+                return token
+            if self._failure is not None and self._attempts != attempts:
+                raise self._failure  # another thread asked while this one waited
+            self._attempts += 1
+            self._failure = None
+            try:
+                self._token = self._ask(token)
+            except (TokenUnavailable, CredentialsError) as failure:
+                if token is None or self._clock() >= token.expires_at:
+                    self._failure = failure
+                    raise
+                # It still holds: use it, and let a little time pass before the next try.
+                token.renew_at = min(token.expires_at, self._clock() + 5.0)
+                self._token = token
+            return self._token
+
+    def _ask(self, old: _Token | None) -> _Token:
+        if old is not None and old.refresh_token:
+            form = {key: self._grant[key] for key in ("client_id", "client_secret") if key in self._grant}
+            form |= {"grant_type": "refresh_token", "refresh_token": old.refresh_token}
+            try:
+                return self._exchange(form, old)
+            except CredentialsError:
+                pass  # the refresh token ended; the grant itself may still be good
+        return self._exchange(self._grant, old)
+
+    def _exchange(self, form: Mapping[str, str], old: _Token | None) -> _Token:
+        asked_at = self._clock()
+        answer = self._post(TOKEN_PATH, form)
+        if answer.status in (400, 401, 403):
+            raise _refused(f"the token endpoint refused the {form['grant_type']} grant (status {answer.status})")
+        if answer.status != 200 or "html" in answer.headers.get("content-type", ""):
+            raise TokenUnavailable(answer)
+        given = _object(answer)
+        value = given.get("access_token")
+        if not isinstance(value, str) or not value:
+            raise TokenUnavailable(Answer(0, {}, b"", fault="transport", detail="the token endpoint sent no token"))
+        lifetime = _seconds(given.get("expires_in"))
+        lead = 0.0 if old is not None and old.value == value else min(_LEAD, lifetime / 10)
+        refresh = given.get("refresh_token") or (old.refresh_token if old is not None else "")
+        expires_at = asked_at + lifetime
+        return _Token(_header_safe(value, "access_token"), expires_at, expires_at - lead, str(refresh))
+
+
+def sign_in(credentials: Credentials, post: Callable[[str, Mapping[str, str]], Answer]) -> Auth:
+    """The auth object for ``credentials``. ``post`` sends a form to the instance (OAuth only)."""
+    secret = {
+        name: value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+        for name in ("username", "password", "client_id", "client_secret", "token", "api_key")
+        if (value := getattr(credentials, name)) is not None
+    }
+    match credentials.kind:
+        case "bearer":
+            return BearerToken(secret["token"])
+        case "api_key":
+            return ApiKey(secret["api_key"])
+        case "oauth_password":
+            grant = {name: secret[name] for name in ("client_id", "client_secret", "username", "password")}
+            return OAuthToken({"grant_type": "password"} | grant, post)
+        case "oauth_client_credentials":
+            grant = {name: secret[name] for name in ("client_id", "client_secret")}
+            return OAuthToken({"grant_type": "client_credentials"} | grant, post)
+        case _:
+            return BasicAuth(secret["username"], secret["password"])
+
+
+def _refused(message: str) -> CredentialsError:
+    hint = (
+        "the instance gives one answer for a wrong secret, a locked user and a grant that is switched off: "
+        "check client id and secret, user name and password, and the system log there"
+    )
+    return CredentialsError(message, hint=hint)
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    try:
+        given = msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return given if isinstance(given, dict) else {}
+
+
+def _seconds(expires_in: object) -> float:
+    try:
+        return max(0.0, float(str(expires_in)))
+    except ValueError:
+        return 0.0  # unknown: ask before every request rather than trust it
+
+
+def _header_safe(value: str, name: str) -> str:
+    # A line break would make the HTTP library raise an error that quotes the secret.
+    if not value.isascii() or not value.isprintable() or " " in value:
+        hint = "copy it again, without quotes or line breaks"
+        raise CredentialsError(
+            f"the {name} holds a space, a line break or another character no header can hold", hint=hint
+        )
+    return value

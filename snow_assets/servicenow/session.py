@@ -1,0 +1,268 @@
+"""One exchange with the instance over HTTP: a ``Request`` in, an ``Answer`` out. It never raises for the network.
+
+Every thread has a ``requests.Session`` of its own: the instance runs one transaction per session at a time, and jars
+shared between threads get ``null`` bodies under load. A session that met trouble is thrown away.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import re
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import requests
+import requests.adapters
+import urllib3.exceptions
+from requests.auth import AuthBase
+from requests.models import PreparedRequest
+
+from snow_assets.errors import ConfigError
+from snow_assets.servicenow.auth import Auth, TokenUnavailable, sign_in
+from snow_assets.servicenow.deadlines import Deadlines
+from snow_assets.servicenow.exchange import Answer, Request
+
+if TYPE_CHECKING:
+    from snow_assets.config import Credentials
+
+_HOST: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?:\.(?!-)[a-z0-9-]{1,63})*\.?")
+# Statuses after which the session's cookies are not trusted: dropped, moved, refused, failed.
+_KEEP: Final = frozenset({200, 400, 404, 429})
+
+
+def base_url(url: str, *, allow_http: bool = False) -> str:
+    """``url`` as scheme, host and port, without a slash. Raises ``ConfigError`` (key ``url``).
+
+    Without a scheme it is https. Plain http is for loopback, unless ``allow_http``.
+    """
+    text = url.strip()
+    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        raise ConfigError("the port is not a number", key="url", hint="write https://NAME.service-now.com") from None
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("the url holds credentials", key="url", hint="give them apart, by SNOW_USERNAME and the like")
+    if parts.scheme not in ("http", "https") or not (_HOST.fullmatch(host) or is_loopback(host) or ":" in host):
+        raise ConfigError(
+            "not the address of an instance", key="url", value=url, hint="write https://NAME.service-now.com"
+        )
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        hint = f"write {parts.scheme}://{parts.netloc}"
+        raise ConfigError("the url goes on after the host", key="url", value=url, hint=hint)
+    if parts.scheme == "http" and not allow_http and not is_loopback(host):
+        hint = "write https://, or set allow_http: true where the network is trusted"
+        raise ConfigError("plain http would show the password to the network", key="url", value=url, hint=hint)
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}" + (f":{port}" if port is not None else "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine itself, by its spelling alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+class Transport:
+    """Sends requests to one instance. Safe for threads; each has its own session.
+
+    Environment proxies are honoured (not towards loopback), ``~/.netrc`` and redirects are not. An exchange that is
+    not complete after connect plus read time-out is cut off, however steadily its body drips.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        timeout: tuple[float, float] = (10.0, 90.0),
+        proxy: str | None = None,
+        ca_bundle: str | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        self.url = base_url(url, allow_http=allow_http)
+        self.auth: Auth = sign_in(credentials, self._post)
+        self._timeout = timeout
+        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
+        self._verify: str | bool | None = ca_bundle or None
+        self._loopback = is_loopback(urlsplit(self.url).hostname or "")
+        self._local = threading.local()
+        self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
+        self._deadlines = Deadlines()
+
+    def send(self, request: Request) -> Answer:
+        """The answer to ``request``; transport faults are in ``Answer.fault``. Raises ``CredentialsError`` only."""
+        session = self._new_session() if request.fresh else self._session()
+        try:
+            name, value = self.auth.header()
+        except TokenUnavailable as no_token:
+            return no_token.answer
+        headers = {name: value}
+        answer = self._exchange(session, "GET", request.path, params=dict(request.params), headers=headers)
+        if answer.status == 401:
+            self.auth.refused(value)
+        if request.fresh:
+            session.close()
+        elif answer.fault or answer.status not in _KEEP or len(answer.body) < 5:
+            self._drop_session()
+        return answer
+
+    def close(self) -> None:
+        """Close every thread's connections."""
+        for session in list(self._sessions):
+            session.close()
+        self._deadlines.close()
+
+    def _post(self, path: str, form: Mapping[str, str]) -> Answer:
+        with self._new_session() as session:
+            return self._exchange(session, "POST", path, data=dict(form))
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = self._new_session()
+            self._sessions.add(session)
+        return session
+
+    def _drop_session(self) -> None:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is not None:
+            session.close()
+            self._local.session = None
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = not self._loopback
+        session.auth = _AsGiven()
+        encoding = "identity" if self._loopback else "gzip"
+        session.headers.update({"Accept": "application/json", "Accept-Encoding": encoding, "User-Agent": "snow-assets"})
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
+        return session
+
+    def _exchange(self, session: requests.Session, method: str, path: str, **parts: Any) -> Answer:
+        started = time.monotonic()
+        try:
+            response = session.request(
+                method,
+                self.url + path,
+                timeout=self._timeout,
+                stream=True,
+                allow_redirects=False,
+                proxies=self._proxies,
+                verify=self._verify,
+                **parts,
+            )
+            body = self._body(response, started + sum(self._timeout))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+            fault, detail = name_fault(error)
+            return Answer(0, {}, b"", time.monotonic() - started, fault, detail)
+        headers = {key.lower(): value for key, value in response.headers.items()}
+        return Answer(response.status_code, headers, body, time.monotonic() - started)
+
+    def _body(self, response: requests.Response, deadline: float) -> bytes:
+        # One read of everything: ten times faster than small chunks. The watchdog cuts the socket at the deadline.
+        with self._deadlines.watch(_socket_of(response), deadline) as watched:
+            try:
+                body: bytes = response.raw.read(decode_content=True)
+            except Exception:
+                response.close()
+                if watched.expired:
+                    raise _TooSlow from None
+                raise
+        if watched.expired:
+            response.close()
+            raise _TooSlow
+        response.close()  # gives the connection back to its pool
+        return body
+
+
+class _TooSlow(OSError):
+    """The watchdog cut the connection at the deadline."""
+
+
+class _AsGiven(AuthBase):
+    """Leaves the headers as they are; its presence keeps ``requests`` from looking into ``~/.netrc``."""
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        return request
+
+
+def _socket_of(response: requests.Response) -> socket.socket | None:
+    connection = getattr(response.raw, "connection", None)
+    return getattr(connection, "sock", None)
+
+
+def name_fault(error: BaseException) -> tuple[str, str]:
+    """The name in the table of faults for what a library raised, and a line about it without any secret."""
+    chain = list(_chain(error))
+    if any(isinstance(link, urllib3.exceptions.ProxyError) for link in chain):
+        return "proxy", "the proxy refused or cannot be reached"
+    for link in chain:
+        if (found := _name_of(link)) is not None:
+            return found
+    for kind, name in _REQUESTS_FAULTS:
+        if isinstance(error, kind):
+            return name, type(error).__name__
+    return "transport", type(chain[0]).__name__
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and everything it wraps, the innermost first."""
+    seen: dict[int, BaseException] = {}
+    todo: list[object] = [error]
+    while todo:
+        link = todo.pop()
+        if isinstance(link, BaseException) and id(link) not in seen:
+            seen[id(link)] = link
+            todo += [getattr(link, "reason", None), link.__cause__, link.__context__, *link.args]
+    return reversed(seen.values())
+
+
+def _name_of(link: BaseException) -> tuple[str, str] | None:
+    if isinstance(link, socket.gaierror):
+        unknown = link.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+        return ("unknown_host" if unknown else "dns"), str(link.strerror)
+    for kind, name, detail in _FAULTS:
+        if isinstance(link, kind):
+            return name, detail
+    if type(link).__name__ in ("SSLCertVerificationError", "CertificateError"):
+        return "tls_certificate", str(getattr(link, "verify_message", "") or "")
+    return None
+
+
+# What tells anywhere in the chain.
+_FAULTS: Final[tuple[tuple[type[BaseException], str, str], ...]] = (
+    (_TooSlow, "too_slow", "cut off after connect plus read time-out"),
+    (urllib3.exceptions.ConnectTimeoutError, "connect_timeout", ""),
+    (urllib3.exceptions.ReadTimeoutError, "timeout", ""),
+    (urllib3.exceptions.DecodeError, "broken_gzip", ""),
+    (urllib3.exceptions.IncompleteRead, "truncated_body", ""),
+    (http.client.IncompleteRead, "truncated_body", ""),
+    (urllib3.exceptions.InvalidChunkLength, "truncated_body", "chunks without an end"),
+    (ConnectionRefusedError, "connection_refused", ""),
+    (http.client.RemoteDisconnected, "connection_reset", ""),
+    (ConnectionResetError, "connection_reset", ""),
+    (BrokenPipeError, "connection_reset", ""),
+    (http.client.BadStatusLine, "connection_reset", "no HTTP answer"),
+)
+# What only the outermost exception tells.
+_REQUESTS_FAULTS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (requests.exceptions.ProxyError, "proxy"),
+    (requests.exceptions.SSLError, "tls"),
+    (urllib3.exceptions.SSLError, "tls"),
+    (requests.exceptions.ConnectTimeout, "connect_timeout"),
+    (requests.exceptions.Timeout, "timeout"),
+    (TimeoutError, "timeout"),
+    (requests.exceptions.ChunkedEncodingError, "truncated_body"),
+    (requests.exceptions.ConnectionError, "connection_refused"),
+    (urllib3.exceptions.ProtocolError, "connection_reset"),
+)
