@@ -1,0 +1,1 @@
+"""The Dagster face of ``snow_assets.pulls``: thin assets, jobs and the reconciler's decisions."""

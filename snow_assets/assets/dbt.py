@@ -1,0 +1,130 @@
+"""The dbt project as assets, where there is one: models over the datasets that pulls publish."""
+
+# Dagster reads the annotations of assets when they are defined, so this module does not defer them.
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from filelock import FileLock
+
+from snow_assets.assets.keys import PREFIX
+from snow_assets.config import Environment, PullConfig
+from snow_assets.pulls import published
+from snow_assets.resources import LandingResource
+
+SOURCE = PREFIX  # name of the dbt source whose tables are pulls
+POOL = "dbt"  # DuckDB has one writer: give this pool a limit of 1
+
+_log = logging.getLogger("snow_assets.dbt")
+# What a manifest is made of.
+_SOURCES = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds", "snapshots", "tests", "analyses")
+
+
+@dataclass(frozen=True)
+class DbtParts:
+    """What the dbt project brings; nothing where there is none."""
+
+    assets: Sequence[dg.AssetsDefinition] = ()
+    resources: Mapping[str, Any] = field(default_factory=dict)
+
+
+def dbt_parts(environment: Environment, pulls: Sequence[PullConfig]) -> DbtParts:
+    """Assets of the project in ``SNOW_DBT_DIR``, those left out that read pulls which are not declared."""
+    folder = environment.dbt_dir
+    if not (folder / "dbt_project.yml").is_file():
+        return DbtParts()
+    manifest = _manifest(folder)
+    if manifest is None:
+        return DbtParts()
+    from dagster_dbt import DbtCliResource, DbtProject, dbt_assets  # noqa: PLC0415 - an extra, and slow to import
+
+    project = DbtProject(project_dir=folder, profiles_dir=folder)
+    names = [pull.name for pull in pulls]
+
+    @dbt_assets(
+        manifest=manifest,
+        project=project,
+        exclude=" ".join(_foreign_sources(manifest, names)) or None,
+        name="dbt_build",
+        pool=POOL,
+    )
+    def dbt_build(context: dg.AssetExecutionContext, dbt: DbtCliResource, landing: LandingResource) -> Iterator[Any]:
+        arguments = ["build", "--vars", json.dumps(dbt_vars(landing, names))]
+        yield from dbt.cli(arguments, context=context).stream()
+
+    return DbtParts(assets=[dbt_build], resources={"dbt": DbtCliResource(project_dir=project, dbt_executable=_dbt())})
+
+
+def dbt_vars(landing: LandingResource, pulls: Iterable[str]) -> dict[str, list[str]]:
+    """``<pull>_files`` for each published pull: the Parquet files that hold its rows now."""
+    datasets = {pull: published(landing.open(pull)) for pull in pulls}
+    return {f"{pull}_files": list(dataset.files) for pull, dataset in datasets.items() if dataset is not None}
+
+
+def _foreign_sources(manifest: Mapping[str, Any], pulls: Iterable[str]) -> list[str]:
+    """Selectors of what descends from sources without a pull."""
+    declared = set(pulls)
+    tables = [source["name"] for source in manifest["sources"].values() if source["source_name"] == SOURCE]
+    return [f"source:{SOURCE}.{name}+" for name in sorted(tables) if name not in declared]
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """The project's manifest, parsed anew only where it is older than what it is made of.
+
+    A project that does not parse costs its assets, not the code location.
+    """
+    path = folder / "target" / "manifest.json"
+    if _is_stale(path, folder):
+        with FileLock(folder / ".manifest.lock"):
+            if _is_stale(path, folder):
+                _parse(folder)
+    if not path.is_file():
+        return None
+    manifest: dict[str, Any] = json.loads(path.read_bytes())
+    return manifest
+
+
+def _is_stale(manifest: Path, folder: Path) -> bool:
+    if not manifest.is_file():
+        return True
+    made = manifest.stat().st_mtime
+    return any(file.stat().st_mtime > made for name in _SOURCES for file in _files(folder / name))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from (file for file in path.rglob("*") if file.is_file())
+    elif path.is_file():
+        yield path
+
+
+def _parse(folder: Path) -> None:
+    """Run ``dbt parse`` in a process of its own: dbt changes global state."""
+    arguments = [_dbt(), "parse", "--quiet", "--project-dir", str(folder), "--profiles-dir", str(folder)]
+    environment = {**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+    try:
+        done = subprocess.run(  # noqa: S603 - our own arguments
+            arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        _log.warning("dbt cannot be started, so there are no dbt assets: %s", error)
+        return
+    if done.returncode:
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        _log.warning(
+            "the dbt project does not parse, so its assets are those of the last parse: %s", " ".join(lines[-5:])
+        )
+
+
+def _dbt() -> str:
+    """The dbt of this environment, before any other on the PATH."""
+    beside = Path(sys.executable).with_name("dbt")
+    return str(beside) if beside.is_file() else "dbt"

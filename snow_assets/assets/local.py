@@ -1,0 +1,196 @@
+"""A whole pull in this process, on the local Dagster instance, so that the UI shows it: what the command line runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from snow_assets.assets.dbt import dbt_parts
+from snow_assets.assets.failures import cause
+from snow_assets.assets.keys import PullNames, publish_config, range_tags, run_tags
+from snow_assets.assets.pull import pull_parts
+from snow_assets.assets.slices import SlicesFailed
+from snow_assets.config import Environment, PullConfig, Settings
+from snow_assets.dagster_home import write_dagster_home
+from snow_assets.errors import PlanIncomplete, SnowError
+from snow_assets.pulls import Dataset, Landing, Plan, Totals, lease, missing_keys, published, read_totals
+from snow_assets.pulls.progress import Listener, listening
+from snow_assets.resources import LandingResource, ServiceNowResource
+
+
+@dataclass
+class PullOutcome:
+    """How far a pull came. ``error`` is ``None`` where it is complete and published.
+
+    ``failed`` pairs partition keys with causes, for this call's slices. ``landed`` counts slices of the plan whose
+    files lie in the landing. ``dbt_failed``: the dataset is published, and what is built from it is not.
+    """
+
+    pull: str
+    plan: Plan
+    landed: int = 0
+    failed: tuple[tuple[str, SnowError], ...] = ()
+    totals: Totals | None = None
+    dataset: Dataset | None = None
+    error: SnowError | None = None
+    dbt_failed: str = ""
+    runs: list[str] = field(default_factory=list)
+
+    @property
+    def published(self) -> bool:
+        """Whether the dataset is this plan's."""
+        return self.dataset is not None and self.dataset.plan == self.plan.plan_id
+
+
+def run_pull(
+    settings: Settings,
+    environment: Environment,
+    name: str,
+    *,
+    new: bool = False,
+    accept: bool = False,
+    on_progress: Listener | None = None,
+) -> PullOutcome:
+    """Plan, land, reconcile and publish the pull ``name``, in at least three runs on the local Dagster instance.
+
+    Returns how far it came once there is a plan; raises a ``SnowError`` where there is none (configuration,
+    credentials, an unknown table, a live run of the same pull). A signal leaves as ``KeyboardInterrupt``; what landed
+    stays.
+    """
+    pull = settings.pull(name)
+    environment.export()
+    definitions = _definitions(settings, environment, pull)
+    landing = Landing.open(environment.data_dir, name)
+    landing.check_writable()
+    with ExitStack() as stack:
+        stack.enter_context(quiet())
+        instance = stack.enter_context(local_instance(environment))
+        stack.enter_context(lease(landing, f"snow-assets pull, process {os.getpid()}"))
+        if on_progress is not None:
+            stack.enter_context(listening(on_progress))
+        run = _Runs(definitions, instance, PullNames(name))
+        run.plan(new)
+        plan = landing.latest_plan()
+        if plan is None:
+            raise PlanIncomplete("the plan that was just made is gone", key="pull", value=name)
+        outcome = PullOutcome(name, plan, runs=run.run_ids)
+        _finish(outcome, run, landing, accept, pull.slices_per_run)
+        return outcome
+
+
+def _definitions(settings: Settings, environment: Environment, pull: PullConfig) -> dg.Definitions:
+    """The pull and what depends on it; no sensor, no schedule."""
+    parts = pull_parts(pull)
+    dbt = dbt_parts(environment, [pull])
+    servicenow = ServiceNowResource.from_environment(settings.instance, environment)
+    landing = LandingResource(data=environment.data_dir)
+    return dg.Definitions(
+        assets=[*parts.assets, *dbt.assets],
+        jobs=list(parts.jobs),
+        resources={"servicenow": servicenow, "landing": landing, **dbt.resources},
+        executor=dg.in_process_executor,
+    )
+
+
+def _finish(outcome: PullOutcome, run: _Runs, landing: Landing, accept: bool, slices_per_run: int) -> None:
+    plan = outcome.plan
+    try:
+        run.slices(plan, landing, slices_per_run)
+        run.publish(plan, accept)
+    except SlicesFailed as error:
+        outcome.failed = error.failed
+        outcome.error = max((each for _, each in error.failed), key=lambda each: each.exit_code)
+    except SnowError as error:
+        outcome.error = error
+    except dg.DagsterError as error:
+        outcome.dbt_failed = str(error)
+    finally:
+        outcome.landed = len(plan.slices) - len(missing_keys(plan, landing))
+        outcome.totals = read_totals(landing, plan.plan_id)
+        outcome.dataset = published(landing)
+
+
+class _Runs:
+    """The runs of one pull on one instance."""
+
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance, names: PullNames) -> None:
+        self.definitions = definitions
+        self.instance = instance
+        self.names = names
+        self.run_ids: list[str] = []
+
+    def plan(self, new: bool) -> None:
+        """One run of the plan job."""
+        config = {"ops": {self.names.plan.to_python_identifier(): {"config": {"new": new}}}}
+        self._run(self.names.plan_job, run_tags(self.names.pull, "plan"), config)
+
+    def slices(self, plan: Plan, landing: Landing, slices_per_run: int) -> None:
+        """Runs over what has not landed, ``slices_per_run`` at a time; a failed one does not stop the next."""
+        failed: list[tuple[str, SnowError]] = []
+        missing = list(missing_keys(plan, landing))
+        while missing:
+            start = plan.partition_keys.index(missing[0])
+            within = set(plan.partition_keys[start : start + slices_per_run])
+            chosen = [key for key in missing if key in within]
+            missing = missing[len(chosen) :]
+            tags = {**run_tags(self.names.pull, "slices", plan.plan_id), **range_tags(chosen[0], chosen[-1])}
+            try:
+                self._run(self.names.slices_job, tags)
+            except SlicesFailed as error:
+                failed += error.failed
+                if any(each.exit_code != 1 for _, each in error.failed):
+                    break
+        if failed:
+            raise SlicesFailed(self.names.pull, len(plan.slices), failed)
+
+    def publish(self, plan: Plan, accept: bool) -> None:
+        """One run of totals, dataset and what depends on it."""
+        tags = run_tags(self.names.pull, "publish", plan.plan_id)
+        self._run(self.names.publish_job, tags, publish_config(self.names, plan.plan_id, accept=accept))
+
+    def _run(self, job: str, tags: Mapping[str, str], config: Mapping[str, Any] | None = None) -> None:
+        """Run a job here; raises the ``SnowError`` behind its failure, or ``SlicesFailed``."""
+        resolved = self.definitions.resolve_job_def(job)
+        try:
+            result = resolved.execute_in_process(run_config=config, tags=dict(tags), instance=self.instance)
+        except SlicesFailed:
+            raise
+        except dg.DagsterExecutionInterruptedError:
+            raise KeyboardInterrupt from None
+        except (dg.Failure, dg.DagsterError) as error:
+            found = cause(error)
+            if found is None:
+                raise
+            raise found from error
+        self.run_ids.append(result.run_id)
+
+
+@contextmanager
+def local_instance(environment: Environment) -> Iterator[dg.DagsterInstance]:
+    """The instance of ``DAGSTER_HOME``, which is made where there is none yet."""
+    home = environment.dagster_home
+    write_dagster_home(home)
+    os.environ["DAGSTER_HOME"] = str(home)
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Dagster's log off the terminal unless the root logger wants debug messages; the event log has it all."""
+    loggers = [logging.getLogger(name) for name in ("dagster", "dagster-dbt", "dagster.builtin")]
+    levels = [logger.level for logger in loggers]
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,91 @@
+"""Metadata of totals and datasets for the UI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from snow_assets.pulls import Dataset, Plan, Totals
+
+CELL_TYPE = "struct<display_value: string, value: string, link: string>"
+
+
+def totals_metadata(totals: Totals) -> dict[str, dg.MetadataValue]:
+    """The receipt: figures that the UI plots, the differences as a table in Markdown, and where the page lies."""
+    metadata: dict[str, dg.MetadataValue] = {
+        "plan_id": dg.MetadataValue.text(totals.plan),
+        "receipt": dg.MetadataValue.md(receipt_md(totals)),
+        "receipt_page": _link(totals.receipt),
+        "landed": dg.MetadataValue.int(totals.landed),
+        "digest": dg.MetadataValue.text(totals.digest),
+        "seconds": dg.MetadataValue.float(float(totals.seconds)),
+    }
+    for name, number in (("counted", totals.counted), ("hidden", totals.hidden)):
+        if number is not None:
+            metadata[name] = dg.MetadataValue.int(number)
+    for name in ("requests", "retries"):
+        if name in totals.cost:
+            metadata[name] = dg.MetadataValue.int(int(totals.cost[name]))
+    return metadata
+
+
+def receipt_md(totals: Totals) -> str:
+    """The receipt as Markdown tables."""
+    figures = [
+        ("as of", totals.as_of),
+        ("counted by the instance", _number(totals.counted)),
+        ("landed", _number(totals.landed)),
+        ("hidden", _number(totals.hidden)),
+        ("duplicates", _number(totals.duplicates)),
+        ("missing", _number(totals.missing)),
+        ("slices", _number(totals.slices)),
+        ("requests", _number(totals.cost.get("requests"))),
+        ("retries", _number(totals.cost.get("retries"))),
+    ]
+    lines = ["| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in figures)]
+    if totals.differences:
+        lines += ["", "| difference | rows | evidence |", "|---|---:|---|"]
+        lines += [f"| {each.cause} | {each.rows:+,} | {_cell(each.evidence)} |" for each in totals.differences]
+    return "\n".join(lines)
+
+
+def dataset_metadata(plan: Plan, totals: Totals, dataset: Dataset) -> dict[str, dg.MetadataValue]:
+    """What the catalogue shows: rows, columns, where the table lies and which version was written."""
+    return {
+        "dagster/row_count": dg.MetadataValue.int(dataset.rows),
+        "dagster/column_schema": dg.MetadataValue.table_schema(_columns(plan)),
+        "dagster/uri": dg.MetadataValue.text(_uri(dataset.location)),
+        "version": dg.MetadataValue.int(dataset.version),
+        "files": dg.MetadataValue.int(len(dataset.files)),
+        "plan_id": dg.MetadataValue.text(plan.plan_id),
+        "as_of": dg.MetadataValue.timestamp(plan.as_of),
+        "receipt_page": _link(totals.receipt),
+    }
+
+
+def _columns(plan: Plan) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name, CELL_TYPE, description=f"ServiceNow type {plan.types[name]}" if name in plan.types else None
+            )
+            for name in plan.fields
+        ]
+    )
+
+
+def _uri(location: str) -> str:
+    return location if "://" in location else Path(location).as_uri()
+
+
+def _link(location: str) -> dg.MetadataValue:
+    return dg.MetadataValue.url(location) if "://" in location else dg.MetadataValue.path(location)
+
+
+def _number(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

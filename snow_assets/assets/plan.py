@@ -1,0 +1,73 @@
+"""The asset ``servicenow/<pull>/plan``: freezes a reading of the pull and adds one partition per slice."""
+
+# Dagster reads the annotations of assets when they are defined, so this module does not defer them.
+
+import dagster as dg
+
+from snow_assets.assets.failures import failures
+from snow_assets.assets.keys import PullNames, plan_of, run_tags
+from snow_assets.assets.leases import hold
+from snow_assets.config import PullConfig
+from snow_assets.pulls import Planned, make_plan
+from snow_assets.resources import LandingResource, ServiceNowResource
+
+
+class PlanConfig(dg.Config):
+    """How to make the plan."""
+
+    new: bool = False  # start a new plan even where an unfinished one could go on
+
+
+def plan_asset(pull: PullConfig, pool: str) -> dg.AssetsDefinition:
+    """The plan asset of ``pull``."""
+    names = PullNames(pull.name)
+
+    @dg.asset(
+        key=names.plan,
+        group_name=pull.group,
+        kinds={"servicenow"},
+        pool=pool,
+        description=f"Plan of pull `{pull.name}`: cut-off, count, fields and slice boundaries of table `{pull.table}`. "
+        "An unfinished plan of the same fingerprint goes on unless the config says `new: true`.",
+        metadata={"table": pull.table, "query": pull.query or "(all rows)"},
+        tags={"snow/table": pull.table},
+    )
+    def plan(
+        context: dg.AssetExecutionContext, config: PlanConfig, servicenow: ServiceNowResource, landing: LandingResource
+    ) -> dg.MaterializeResult[None]:
+        store = landing.open(pull.name)
+        with failures(), servicenow.client(pull) as client:
+            store.check_writable()
+            with hold(store, context):
+                planned = make_plan(pull, client, store, new=config.new)
+                _sync_partitions(context.instance, names, planned)
+        plan_id = planned.plan.plan_id
+        context.instance.add_run_tags(context.run_id, run_tags(pull.name, "plan", plan_id))
+        if planned.retired:
+            context.log.info("retired plans %s with their partitions and files", ", ".join(planned.retired))
+        return dg.MaterializeResult(metadata=_metadata(planned))
+
+    return plan
+
+
+def _sync_partitions(instance: dg.DagsterInstance, names: PullNames, planned: Planned) -> None:
+    """Delete the keys of retired plans and add the plan's own, in offset order: ranges go by insertion."""
+    for key in instance.get_dynamic_partitions(names.partitions_name):
+        if plan_of(key) in planned.retired:
+            instance.delete_dynamic_partition(names.partitions_name, key)
+    instance.add_dynamic_partitions(names.partitions_name, planned.plan.partition_keys)
+
+
+def _metadata(planned: Planned) -> dict[str, dg.MetadataValue]:
+    plan = planned.plan
+    metadata: dict[str, dg.MetadataValue] = {
+        "plan_id": dg.MetadataValue.text(plan.plan_id),
+        "as_of": dg.MetadataValue.timestamp(plan.as_of),
+        "slices": dg.MetadataValue.int(len(plan.slices)),
+        "fields": dg.MetadataValue.int(len(plan.fields)),
+        "fingerprint": dg.MetadataValue.text(plan.fingerprint[:12]),
+        "continued": dg.MetadataValue.bool(planned.continued),
+    }
+    if plan.counted is not None:
+        metadata["counted"] = dg.MetadataValue.int(plan.counted)
+    return metadata

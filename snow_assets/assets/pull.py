@@ -1,0 +1,69 @@
+"""Everything that one pull brings to Dagster: four assets, three jobs, and a schedule where it declares one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from snow_assets.assets.dataset import dataset_asset, totals_asset
+from snow_assets.assets.keys import PREFIX, PullNames, run_tags
+from snow_assets.assets.plan import plan_asset
+from snow_assets.assets.slices import slices_asset
+from snow_assets.config import PullConfig
+
+
+@dataclass(frozen=True)
+class PullParts:
+    """The definitions of one pull."""
+
+    pull: PullConfig
+    assets: Sequence[dg.AssetsDefinition]
+    plan_job: UnresolvedAssetJobDefinition
+    slices_job: UnresolvedAssetJobDefinition
+    publish_job: UnresolvedAssetJobDefinition
+
+    @property
+    def jobs(self) -> tuple[UnresolvedAssetJobDefinition, ...]:
+        """The three jobs."""
+        return (self.plan_job, self.slices_job, self.publish_job)
+
+
+def pull_parts(pull: PullConfig, pool: str = PREFIX) -> PullParts:
+    """The parts of ``pull``. What depends on its dataset (dbt models) shares the run which publishes."""
+    name, names = pull.name, PullNames(pull.name)
+    only = dg.AssetSelection.assets
+    return PullParts(
+        pull=pull,
+        assets=[plan_asset(pull, pool), slices_asset(pull, pool), totals_asset(pull), dataset_asset(pull)],
+        plan_job=_job(names.plan_job, only(names.plan), run_tags(name, "plan"), f"Plans {name}."),
+        slices_job=_job(names.slices_job, only(names.slices), run_tags(name, "slices"), f"Lands slices of {name}."),
+        publish_job=_job(
+            names.publish_job,
+            only(names.totals) | only(names.dataset).downstream(),
+            run_tags(name, "publish"),
+            f"Reconciles and publishes the newest plan of pull {name}, then builds what depends on it.",
+        ),
+    )
+
+
+def pool_of(url: str | None) -> str:
+    """The pool that bounds the runs which talk to one instance; named by its host."""
+    host = urlsplit(url).hostname if url else None
+    return f"{PREFIX}/{host}" if host else PREFIX
+
+
+def _job(
+    name: str, selection: dg.AssetSelection, tags: dict[str, str], description: str
+) -> UnresolvedAssetJobDefinition:
+    """A job that runs in its own process only: one step needs no second one, and no second start."""
+    return dg.define_asset_job(
+        name,
+        selection=selection,
+        tags=tags,
+        description=description,
+        executor_def=dg.in_process_executor,
+    )

@@ -1,0 +1,109 @@
+"""What the landing and the instance's runs say about a pull, gathered for ``due.decide``. Reads; never writes.
+
+Nothing here talks to ServiceNow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+from dagster import DagsterRun, RunRecord
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from snow_assets.assets.due import Outcome, RunSeen, Situation
+from snow_assets.assets.keys import (
+    PARTITION_TAG,
+    PLAN_TAG,
+    PULL_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    REFUSED_TAG,
+    STEP_TAG,
+    PullNames,
+)
+from snow_assets.config import PullConfig
+from snow_assets.pulls import Landing, Plan, lease_holder, missing_keys, published_plan
+
+_RUNS_READ = 200  # newest runs of one plan that are looked at
+
+_OUTCOMES: dict[dg.DagsterRunStatus, Outcome] = {
+    dg.DagsterRunStatus.SUCCESS: "success",
+    dg.DagsterRunStatus.FAILURE: "failure",
+    dg.DagsterRunStatus.CANCELED: "failure",
+}
+
+
+def unfinished_runs(instance: dg.DagsterInstance) -> Sequence[DagsterRun]:
+    """Every run that is queued or in progress."""
+    return instance.get_runs(filters=dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
+
+
+def active_backfills(instance: dg.DagsterInstance) -> frozenset[dg.AssetKey]:
+    """Assets that a backfill is about to run."""
+    waiting = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
+    return frozenset(
+        key for backfill in instance.get_backfills(filters=waiting) for key in backfill.asset_selection or ()
+    )
+
+
+def look(
+    pull: PullConfig,
+    landing: Landing,
+    instance: dg.DagsterInstance,
+    unfinished: Iterable[DagsterRun] = (),
+    backfills: frozenset[dg.AssetKey] = frozenset(),
+) -> Situation | None:
+    """The situation of the newest plan of ``pull``; ``None`` where nothing was ever planned."""
+    plan = landing.latest_plan()
+    if plan is None:
+        return None
+    published = plan.plan_id <= (published_plan(landing) or "")
+    return Situation(
+        pull=pull.name,
+        plan_id=plan.plan_id,
+        keys=plan.partition_keys,
+        missing=() if published else _missing(plan, landing),
+        published=published,
+        runs=[_seen(record) for record in _records(instance, pull.name, plan.plan_id)],
+        busy=_busy(PullNames(pull.name), landing, unfinished, backfills),
+    )
+
+
+def _missing(plan: Plan, landing: Landing) -> Sequence[str]:
+    """Keys that have not landed. Names are enough to see gaps; footers are read once no name is missing."""
+    landed = landing.slice_files(plan)
+    by_name = [key for key, piece in zip(plan.partition_keys, plan.slices, strict=True) if piece.offset not in landed]
+    return by_name or missing_keys(plan, landing)
+
+
+def _records(instance: dg.DagsterInstance, pull: str, plan_id: str) -> Sequence[RunRecord]:
+    tags = {PULL_TAG: pull, PLAN_TAG: plan_id}
+    return instance.get_run_records(filters=dg.RunsFilter(tags=tags), limit=_RUNS_READ)
+
+
+def _seen(record: RunRecord) -> RunSeen:
+    run = record.dagster_run
+    single = run.tags.get(PARTITION_TAG, "")
+    return RunSeen(
+        step=run.tags.get(STEP_TAG, ""),
+        outcome=_OUTCOMES.get(run.status, "running"),
+        ended=record.end_time or record.update_timestamp.timestamp(),
+        first=run.tags.get(RANGE_START_TAG, single),
+        last=run.tags.get(RANGE_END_TAG, single),
+        refused=REFUSED_TAG in run.tags,
+    )
+
+
+def _busy(
+    names: PullNames, landing: Landing, unfinished: Iterable[DagsterRun], backfills: frozenset[dg.AssetKey]
+) -> str:
+    """Why the pull is to be left alone; runs from the UI carry no tag of ours before their first step."""
+    for run in unfinished:
+        if run.tags.get(PULL_TAG) == names.pull or not names.asset_keys.isdisjoint(run.asset_selection or ()):
+            return f"run {run.run_id[:8]} is {run.status.value.lower()}"
+    if not names.asset_keys.isdisjoint(backfills):
+        return "a backfill is in progress"
+    holder = lease_holder(landing)
+    return f"{holder} works on it" if holder else ""

@@ -1,0 +1,139 @@
+"""The asset ``servicenow/<pull>/slices``: one partition and one Parquet file per slice."""
+
+# Dagster reads the annotations of assets when they are defined, so this module does not defer them.
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import groupby
+
+import dagster as dg
+
+from snow_assets.assets.failures import failures
+from snow_assets.assets.keys import PullNames, plan_of, run_tags
+from snow_assets.assets.leases import hold
+from snow_assets.checks import slices_result, slices_specs
+from snow_assets.config import PullConfig
+from snow_assets.errors import SnowError
+from snow_assets.pulls import Failed, Landed, Landing, Plan, land_slices
+from snow_assets.resources import LandingResource, ServiceNowResource
+from snow_assets.servicenow.client import Client
+
+_NAMED = 5  # failed slices named in the failure's line; the check's table has them all
+
+Event = dg.AssetMaterialization | dg.AssetCheckResult
+
+
+def slices_asset(pull: PullConfig, pool: str) -> dg.AssetsDefinition:
+    """The slices asset of ``pull``.
+
+    Each slice is reported as its file is committed, so that what landed is known however the run ends. No output is
+    required: a required one would report every slice a second time.
+    """
+    names = PullNames(pull.name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # BackfillPolicy
+        policy = dg.BackfillPolicy.multi_run(pull.slices_per_run)
+
+    @dg.asset(
+        key=names.slices,
+        deps=[names.plan],
+        partitions_def=names.partitions,
+        backfill_policy=policy,
+        output_required=False,
+        check_specs=slices_specs(names),
+        group_name=pull.group,
+        kinds={"servicenow", "parquet"},
+        pool=pool,
+        description=f"Slices of pull `{pull.name}`, pinned to ranges of sys_id. A slice that has landed is adopted, "
+        "never fetched again; materialise *failed and missing* to resume.",
+        tags={"snow/table": pull.table},
+    )
+    def slices(
+        context: dg.AssetExecutionContext, servicenow: ServiceNowResource, landing: LandingResource
+    ) -> Iterator[Event]:
+        keys = _partition_keys(context)
+        plan_ids = sorted({plan_of(key) for key in keys})
+        context.instance.add_run_tags(context.run_id, run_tags(pull.name, "slices", plan_ids[-1]))
+        store = landing.open(pull.name)
+        failed: list[tuple[str, SnowError]] = []
+        with failures(), servicenow.client(pull) as client, hold(store, context, queue=True):
+            for plan_id, of_plan in groupby(keys, key=plan_of):
+                plan = store.read_plan(plan_id)
+                yield from _land(context, plan, list(of_plan), pull, client, store, failed)
+        yield slices_result(len(keys), failed)
+        if failed:
+            raise SlicesFailed(pull.name, len(keys), failed)
+
+    return slices
+
+
+def _partition_keys(context: dg.AssetExecutionContext) -> list[str]:
+    """The keys of the run. A range that resolves to none must not pass for success."""
+    if not context.has_partition_key and not context.has_partition_key_range:
+        raise dg.Failure("choose partitions: a slice is one partition of this asset", allow_retries=False)
+    keys = list(context.partition_keys)
+    if not keys:
+        raise dg.Failure(
+            "the range holds no partitions any more: its plan was retired; materialise the plan asset",
+            allow_retries=False,
+        )
+    return keys
+
+
+def _land(
+    context: dg.AssetExecutionContext,
+    plan: Plan,
+    keys: Sequence[str],
+    pull: PullConfig,
+    client: Client,
+    landing: Landing,
+    failed: list[tuple[str, SnowError]],
+) -> Iterator[dg.AssetMaterialization]:
+    """Land ``keys`` of one plan; yields an event per landed slice, collects the others in ``failed``."""
+    by_slice = {plan.slice(key): key for key in keys}
+    with closing(land_slices(plan, list(by_slice), pull, client, landing)) as outcomes:
+        for outcome in outcomes:
+            key = by_slice[outcome.slice]
+            if isinstance(outcome, Failed):
+                context.log.error("%s: %s", key, outcome.error)
+                failed.append((key, outcome.error))
+                continue
+            yield dg.AssetMaterialization(
+                context.asset_key,
+                partition=key,
+                metadata=_metadata(outcome),
+                tags={"dagster/data_version": outcome.ledger.digest},
+            )
+
+
+def _metadata(landed: Landed) -> dict[str, dg.MetadataValue]:
+    """About six scalars: they are rows of Dagster's database, one set per slice."""
+    ledger = landed.ledger
+    metadata: dict[str, dg.MetadataValue] = {
+        "dagster/partition_row_count": dg.MetadataValue.int(ledger.landed),
+        "seconds": dg.MetadataValue.float(ledger.seconds),
+        "requests": dg.MetadataValue.int(ledger.requests),
+        "retries": dg.MetadataValue.int(ledger.retries),
+        "path": dg.MetadataValue.path(landed.uri) if "://" not in landed.uri else dg.MetadataValue.url(landed.uri),
+    }
+    if ledger.hidden is not None:
+        metadata["hidden"] = dg.MetadataValue.int(ledger.hidden)
+    if landed.adopted:
+        metadata["adopted"] = dg.MetadataValue.bool(True)
+    return metadata
+
+
+class SlicesFailed(dg.Failure):
+    """Some slices of a run failed; ``failed`` pairs their partition keys with the causes."""
+
+    def __init__(self, pull: str, asked: int, failed: Sequence[tuple[str, SnowError]]) -> None:
+        lines = [f"{key}: {error}" for key, error in failed[:_NAMED]]
+        if len(failed) > _NAMED:
+            lines.append(f"and {len(failed) - _NAMED} more: see the check slices_landed")
+        super().__init__(
+            f"{len(failed)} of {asked} slices of pull {pull} failed\n" + "\n".join(lines),
+            metadata={"failed": dg.MetadataValue.int(len(failed)), "asked": dg.MetadataValue.int(asked)},
+            allow_retries=False,
+        )
+        self.failed = tuple(failed)

@@ -1,0 +1,120 @@
+"""Asset checks of a pull: their specs, and their results from what the assets found.
+
+They are yielded by the assets themselves: a separate check step would be skipped, silently, after a ranged run in
+which slices failed, and could not see a receipt that was never written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from snow_assets.assets.keys import PullNames
+from snow_assets.config import PullConfig
+from snow_assets.errors import SnowError
+from snow_assets.pulls import Totals
+
+SLICES_LANDED = "slices_landed"
+COMPLETE = "complete"
+HIDDEN_ROWS = "hidden_rows"
+COUNT_AGREES = "count_agrees"
+ACCEPTABLE = "acceptable"
+
+_SHOWN = 20  # failed slices listed in a check's metadata
+
+
+def slices_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
+    """Checks of ``servicenow/<pull>/slices``."""
+    return [
+        dg.AssetCheckSpec(
+            SLICES_LANDED, asset=names.slices, description="Every slice of the run landed, proven by its keys."
+        )
+    ]
+
+
+def totals_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
+    """Checks of ``servicenow/<pull>/totals``."""
+    return [
+        dg.AssetCheckSpec(
+            COMPLETE, asset=names.totals, description="The slices tile the key space and no row is unexplained."
+        ),
+        dg.AssetCheckSpec(HIDDEN_ROWS, asset=names.totals, description="No counted row is hidden from this account."),
+        dg.AssetCheckSpec(
+            COUNT_AGREES, asset=names.totals, description="The instance's count at plan time equals the slices' counts."
+        ),
+    ]
+
+
+def dataset_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
+    """Checks of ``servicenow/<pull>``."""
+    return [
+        dg.AssetCheckSpec(
+            ACCEPTABLE,
+            asset=names.dataset,
+            description="Against the last dataset, the rows did not fall nor the hidden share rise by more than 10 %.",
+        )
+    ]
+
+
+def slices_result(asked: int, failed: Sequence[tuple[str, SnowError]]) -> dg.AssetCheckResult:
+    """ERROR where a slice of the run failed; its metadata is a table of partitions and causes."""
+    metadata: dict[str, dg.MetadataValue] = {
+        "asked": dg.MetadataValue.int(asked),
+        "failed": dg.MetadataValue.int(len(failed)),
+    }
+    if failed:
+        rows = [{"partition": key, "cause": str(error)} for key, error in failed[:_SHOWN]]
+        metadata["failed slices"] = table(rows, ("partition", "cause"))
+    return dg.AssetCheckResult(
+        check_name=SLICES_LANDED, passed=not failed, severity=dg.AssetCheckSeverity.ERROR, metadata=metadata
+    )
+
+
+def table(rows: Sequence[Mapping[str, str | int]], columns: Sequence[str]) -> dg.TableMetadataValue:
+    """A table for the UI; every column is text."""
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({name: str(row.get(name, "")) for name in columns}) for row in rows],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in columns]),
+    )
+
+
+def totals_results(totals: Totals, pull: PullConfig) -> list[dg.AssetCheckResult]:
+    """What the receipt says of completeness, hidden rows and the two counts."""
+    hidden_severity = dg.AssetCheckSeverity.ERROR if pull.hidden_rows == "fail" else dg.AssetCheckSeverity.WARN
+    drift = [each for each in totals.differences if each.cause in ("drift", "moving_query")]
+    return [
+        dg.AssetCheckResult(
+            check_name=COMPLETE,
+            passed=totals.missing == 0 and totals.duplicates == 0,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata={"slices": totals.slices, "missing": totals.missing, "duplicates": totals.duplicates},
+        ),
+        dg.AssetCheckResult(
+            check_name=HIDDEN_ROWS,
+            passed=not totals.hidden,
+            severity=hidden_severity,
+            metadata={"hidden": "unknown: the instance did not count" if totals.hidden is None else totals.hidden},
+        ),
+        dg.AssetCheckResult(
+            check_name=COUNT_AGREES,
+            passed=not drift,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={each.cause: each.evidence for each in drift},
+        ),
+    ]
+
+
+def incomplete_result(error: SnowError) -> dg.AssetCheckResult:
+    """ERROR: slices are missing or do not tile."""
+    return dg.AssetCheckResult(
+        check_name=COMPLETE, passed=False, severity=dg.AssetCheckSeverity.ERROR, metadata={"cause": str(error)}
+    )
+
+
+def acceptable_result(error: SnowError | None) -> dg.AssetCheckResult:
+    """ERROR where publishing was refused; ``None`` passes."""
+    metadata = {} if error is None else {"cause": str(error)}
+    return dg.AssetCheckResult(
+        check_name=ACCEPTABLE, passed=error is None, severity=dg.AssetCheckSeverity.ERROR, metadata=metadata
+    )

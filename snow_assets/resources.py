@@ -1,0 +1,76 @@
+"""Dagster resources: the instance and the folder of landings."""
+
+# Dagster reads the annotations of resources when the class is made, so this module does not defer them.
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from snow_assets.config import Credentials, Environment, InstanceConfig, PullConfig
+from snow_assets.pulls import Landing
+from snow_assets.servicenow.client import Client
+
+# Field of the resource -> the variable that fills it, where it is set.
+VARIABLES = {"url": "SNOW_INSTANCE_URL", **Credentials.VARIABLES}
+
+
+class ServiceNowResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """One ServiceNow instance. Secrets come as ``EnvVar``, so that neither the UI nor a run's record holds them."""
+
+    url: str | None = Field(default=None, description="Address of the instance, like https://dev1.service-now.com.")
+    username: str | None = Field(default=None, description="User name (basic sign-in, OAuth password grant).")
+    password: str | None = Field(default=None, repr=False, description="Password of the user; give it as an EnvVar.")
+    client_id: str | None = Field(default=None, description="OAuth client id.")
+    client_secret: str | None = Field(default=None, repr=False, description="OAuth client secret; as an EnvVar.")
+    token: str | None = Field(default=None, repr=False, description="Bearer token; give it as an EnvVar.")
+    api_key: str | None = Field(default=None, repr=False, description="API key; give it as an EnvVar.")
+    allow_http: bool = Field(default=False, description="Allow plain http:// to another host than this one.")
+    proxy: str | None = Field(default=None, description="URL of an HTTP proxy.")
+    ca_bundle: str | None = Field(default=None, description="File of CA certificates to trust instead of the usual.")
+    max_workers: int | None = Field(default=None, description="Upper bound on requests in flight, for every pull.")
+
+    @classmethod
+    def from_environment(cls, instance: InstanceConfig, environment: Environment) -> "ServiceNowResource":
+        """The resource of ``instance:`` in pulls.yaml; variables that are set win, by name and unread."""
+        configured = instance.model_dump(exclude_none=True)
+        variables = {field: dg.EnvVar(name) for field, name in VARIABLES.items() if environment.get(name)}
+        return cls(**{**configured, **variables})
+
+    def credentials(self) -> Credentials:
+        """Who signs in. Raises ``CredentialsError`` where that is half specified or missing."""
+        given = {name: getattr(self, field) for field, name in Credentials.VARIABLES.items()}
+        return Credentials.from_environment(Environment({k: v for k, v in given.items() if v}, Path()))
+
+    @contextmanager
+    def client(self, pull: PullConfig) -> Iterator[Client]:
+        """A client with the tunables of ``pull``; closed at the end."""
+        url = Environment({"SNOW_INSTANCE_URL": self.url or ""}, Path()).require_url(InstanceConfig())
+        workers = pull.max_workers if self.max_workers is None else min(pull.max_workers, self.max_workers)
+        with Client(
+            url,
+            self.credentials(),
+            page_size=pull.page_size,
+            max_workers=workers,
+            max_retries=pull.max_retries,
+            retry_backoff=pull.retry_backoff,
+            timeout=(pull.timeout.connect, pull.timeout.read),
+            display_value=pull.display_value,
+            allow_http=self.allow_http,
+            proxy=self.proxy,
+            ca_bundle=self.ca_bundle,
+            max_wait=pull.max_wait,
+        ) as client:
+            yield client
+
+
+class LandingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where pulls land: a folder or an object-store URL with one landing per pull."""
+
+    data: str = Field(default="data", description="Folder or URL (s3://, gs://, az://) of all landings.")
+
+    def open(self, pull: str) -> Landing:
+        """The landing of a pull; nothing is created before the first write."""
+        return Landing.open(self.data, pull)

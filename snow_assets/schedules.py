@@ -1,0 +1,38 @@
+"""Schedules: one per pull that declares ``schedule:``."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from snow_assets.assets.keys import PullNames, run_tags
+from snow_assets.config import PullConfig
+from snow_assets.pulls import lease_holder
+from snow_assets.resources import LandingResource
+
+
+def pull_schedule(
+    pull: PullConfig, landing: LandingResource, job: dg.ExecutableDefinition
+) -> dg.ScheduleDefinition | None:
+    """The schedule of the plan job, or ``None`` where the pull has none. It runs as soon as the daemon does.
+
+    A pull that someone works on is left alone; an unfinished plan goes on (``make_plan`` decides that).
+    """
+    if pull.schedule is None:
+        return None
+    names = PullNames(pull.name)
+
+    @dg.schedule(
+        name=names.schedule,
+        job=job,
+        cron_schedule=pull.schedule.cron,
+        execution_timezone=pull.schedule.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Plans pull {pull.name}; the reconciler does the rest.",
+    )
+    def start() -> dg.RunRequest | dg.SkipReason:
+        holder = lease_holder(landing.open(pull.name))
+        if holder:
+            return dg.SkipReason(f"{holder} works on pull {pull.name}")
+        return dg.RunRequest(tags=run_tags(pull.name, "plan"))
+
+    return start
