@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from snow_assets.errors import Cancelled, ConfigError
 from snow_assets.servicenow import account as asking
+from snow_assets.servicenow import streams
 from snow_assets.servicenow.driver import Driver
 from snow_assets.servicenow.exchange import DisplayValue, Page, Procedure, Request, Tally
 from snow_assets.servicenow.governor import Governor, governor_of
-from snow_assets.servicenow.pages import check_object
+from snow_assets.servicenow.pages import DictDecoder, check_object
 from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.reading import Reading
 from snow_assets.servicenow.retry import RetryPolicy, fetch
 from snow_assets.servicenow.session import Transport
 
@@ -106,6 +109,42 @@ class Client:
         request = Request(f"/api/now/table/{_name(table)}/{_name(sys_id, 'sys_id')}", params, "record")
         return self.run(fetch(request, check_object, self.policy, Tally()))
 
+    def get_records(
+        self,
+        table: str,
+        query: str = "",
+        fields: Sequence[str] | None = None,
+        display_value: DisplayValue | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Every readable record that matches, once, ordered by sys_id, in this thread.
+
+        ``sys_id`` is always among the fields; the query's own order is left out. An iterator that ends without an
+        error was complete; one that cannot be raises ``SliceFailed``, ``RequestFailed`` or another ``SnowError``.
+        """
+        return streams.in_order(self._driver, self._reading(table, query, fields, display_value, page_size))
+
+    def concurrent_get_records(
+        self,
+        table: str,
+        query: str = "",
+        fields: Sequence[str] | None = None,
+        display_value: DisplayValue | None = None,
+        page_size: int | None = None,
+        max_workers: int | None = None,
+    ) -> Generator[dict[str, Any], None, None]:
+        """Like ``get_records``, on threads with a session each, in the order in which pages come.
+
+        At most ``max_workers`` pages wait for the consumer, then the threads wait for it. Closing stops them.
+        """
+        workers = _at_least("max_workers", self.max_workers if max_workers is None else max_workers, 1)
+        reading = self._reading(table, query, fields, display_value, page_size)
+        return streams.as_completed(self._driver, reading, workers)
+
+    def clock(self) -> datetime:
+        """The instance's clock, as aware UTC; this machine's where the instance tells none."""
+        return self.run(asking.clock(self.policy, Tally())) or datetime.now(UTC)
+
     def run(
         self, procedure: Procedure[T], deliver: Callable[[Page], None] | None = None, tally: Tally | None = None
     ) -> T:
@@ -119,6 +158,25 @@ class Client:
     def iterate(self, procedure: Procedure[T], tally: Tally | None = None) -> Generator[Page, None, T]:
         """Like ``run``, but the caller pulls the pages; the generator returns the result."""
         return self._driver.iterate(procedure, Tally() if tally is None else tally)
+
+    def _reading(
+        self,
+        table: str,
+        query: str,
+        fields: Sequence[str] | None,
+        display_value: DisplayValue | None,
+        page_size: int | None,
+    ) -> Reading:
+        names = tuple(dict.fromkeys(("sys_id", *fields))) if fields else ()
+        return Reading(
+            table=_name(table),
+            query=EncodedQuery.parse(query),
+            fields=names,
+            display_value=display_value or self.display_value,
+            page_size=self.page_size if page_size is None else _page_size(page_size),
+            decoder=DictDecoder(),
+            policy=self.policy,
+        )
 
     def cancel(self, reason: BaseException) -> None:
         """Whatever is queued or waiting in any thread of this client raises ``Cancelled`` at once, naming ``reason``.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
@@ -30,6 +31,15 @@ class Driver:
         self._stop = threading.Event()
         self._reason: BaseException | None = None
         self._trusted = False  # some request was answered: a 401 is then a session or token that ended
+        self._spawned: weakref.WeakSet[Driver] = weakref.WeakSet()
+
+    def spawn(self) -> Driver:
+        """A driver that can be cancelled on its own, and is cancelled with this one."""
+        child = Driver(self._transport, self._governor)
+        child._parsing = self._parsing
+        child._trusted = self._trusted
+        self._spawned.add(child)
+        return child
 
     def run(self, procedure: Procedure[T], deliver: Callable[[Page], None] | None, tally: Tally) -> T:
         """The result of ``procedure``; each of its pages is handed to ``deliver``, which must not wait for others."""
@@ -70,6 +80,8 @@ class Driver:
         """Whatever waits to be sent, here or in another thread, raises ``Cancelled`` at once; so does what comes."""
         self._reason = self._reason or reason
         self._stop.set()
+        for child in list(self._spawned):
+            child.cancel(reason)
         self._governor.wake()
 
     def _send(self, request: Request, tally: Tally) -> Answer:
