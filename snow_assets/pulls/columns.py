@@ -30,7 +30,9 @@ def arrow_schema(fields: Sequence[str]) -> pa.Schema:
     return pa.schema([pa.field(name, CELL_TYPE) for name in fields])
 
 
-def to_table(records: Sequence[Any], decoder: StructDecoder, display_value: DisplayValue, schema: pa.Schema) -> pa.Table:
+def to_table(
+    records: Sequence[Any], decoder: StructDecoder, display_value: DisplayValue, schema: pa.Schema
+) -> pa.Table:
     """Records of ``decoder`` as a table of ``schema``."""
     half = 0 if display_value == "true" else 1
     columns = [_column([getattr(record, name) for record in records], half) for name in decoder.attributes.values()]

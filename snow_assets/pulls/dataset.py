@@ -1,4 +1,4 @@
-"""The dataset: a Delta Lake table whose data files are the landed slices. Publishing is one commit that copies nothing."""
+"""The dataset: a Delta Lake table whose data files are the landed slices; publishing copies nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class Dataset:
 
 
 def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, accept: bool = False) -> Dataset:
-    """Make a complete plan the dataset, in one commit. Publishing twice, or an older plan after a newer, changes nothing.
+    """Make a complete plan the dataset, in one commit.
+
+    Publishing twice, or an older plan after a newer, changes nothing.
 
     Raises ``PlanIncomplete`` where the totals are not of this plan or name missing rows, ``PublishRefused`` where the
     rows fell or the hidden share rose by more than 10 % against the last dataset and ``accept`` was not said.
@@ -59,7 +61,7 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
     if len(landed) != len(plan.slices):
         raise PlanIncomplete("lost files since its totals: nothing is published", key="plan", value=plan.plan_id)
     actions = [_add_action(file, plan) for file in landed.values() if file.ledger.landed]
-    _commit(landing, table, plan, actions, _properties(plan, totals, version), pull)
+    _commit(landing, table, plan, actions, _properties(plan, totals, version))
     published = _open(landing)
     if published is None:
         raise LandingError("the published table cannot be read back", key="data", value=landing.location)
@@ -160,12 +162,7 @@ def _properties(plan: Plan, totals: Totals, version: int) -> CommitProperties:
 
 
 def _commit(
-    landing: Landing,
-    table: DeltaTable | None,
-    plan: Plan,
-    actions: list[AddAction],
-    properties: CommitProperties,
-    pull: PullConfig,
+    landing: Landing, table: DeltaTable | None, plan: Plan, actions: list[AddAction], properties: CommitProperties
 ) -> None:
     schema = Schema.from_arrow(arrow_schema(plan.fields))
     if table is None:
@@ -175,7 +172,7 @@ def _commit(
             actions,
             mode="error",
             name=landing.pull,
-            description=pull.description or f"{plan.table} of {plan.identity.get('instance', '')}",
+            description=f"table {plan.table} of {plan.identity.get('instance', '')}",
             commit_properties=properties,
         )
         return

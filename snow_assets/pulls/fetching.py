@@ -49,7 +49,7 @@ class Failed:
     error: SnowError
 
 
-def reading_of(plan: Plan, pull: PullConfig, client: Client) -> Reading:
+def reading_of(plan: Plan, pull: PullConfig, client: Client, decoder: StructDecoder) -> Reading:
     """What is asked of every range of a plan."""
     return Reading(
         table=plan.table,
@@ -57,7 +57,7 @@ def reading_of(plan: Plan, pull: PullConfig, client: Client) -> Reading:
         fields=plan.fields,
         display_value=plan.display_value,
         page_size=plan.page_size,
-        decoder=StructDecoder(plan.fields),
+        decoder=decoder,
         policy=client.policy,
         unreadable_rows=pull.unreadable_rows,
         probed=plan.probed,
@@ -151,7 +151,8 @@ class _Work:
         self.pull = pull
         self.client = client
         self.landing = landing
-        self.reading = reading_of(plan, pull, client)
+        self.decoder = StructDecoder(plan.fields)
+        self.reading = reading_of(plan, pull, client, self.decoder)
         self.progress = _Counters(plan.pull, plan.plan_id)
         self.queue: SimpleQueue[Slice] = SimpleQueue()
         self.results: Queue[Landed | Failed | None] = Queue()
@@ -201,7 +202,7 @@ class _Work:
             landed = self._land(piece)
         except SnowError as error:
             return self._failed(piece, error)
-        except Exception as error:  # a fault of ours or of the disk: the slice fails by name, the others go on
+        except Exception as error:  # noqa: BLE001 - a fault of ours or of the disk: the slice fails by name, the others go on
             detail = f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__
             return self._failed(piece, SliceFailed(detail, key="slice", value=piece.name), cause=error)
         self.failures_in_a_row = 0
@@ -230,11 +231,9 @@ class _Work:
         started = datetime.now(UTC)
         clock = time.monotonic()
         tally = Tally()
-        decoder = self.reading.decoder
-        assert isinstance(decoder, StructDecoder)
         attempt = next_attempt(self.files.get(piece.offset, []))
         seen = _Seen(self.progress, tally)
-        with SliceWriter(self.landing, self.plan, piece, attempt, decoder) as writer:
+        with SliceWriter(self.landing, self.plan, piece, attempt, self.decoder) as writer:
             try:
                 proof = self.client.run(
                     read_range(self.reading, piece.lo, piece.hi, tally), seen.then(writer.add), tally
@@ -242,21 +241,15 @@ class _Work:
             except BaseException:
                 seen.take_back()
                 raise
-            ledger = self._ledger(piece, attempt, proof, writer, tally, started, time.monotonic() - clock)
+            timing = (started, round(time.monotonic() - clock, 3))
+            ledger = self._ledger(piece, writer, proof, tally, timing)
             path = writer.commit(ledger)
         seen.finish()
         file = LandedFile(path, self.landing.store.size(path), ledger)
         return Landed(piece, file, self.landing.store.uri(path), adopted=False)
 
     def _ledger(
-        self,
-        piece: Slice,
-        attempt: int,
-        proof: RangeProof,
-        writer: SliceWriter,
-        tally: Tally,
-        started: datetime,
-        seconds: float,
+        self, piece: Slice, writer: SliceWriter, proof: RangeProof, tally: Tally, timing: tuple[datetime, float]
     ) -> Ledger:
         if proof.landed != writer.rows:
             raise SliceFailed(f"{proof.landed} rows read, {writer.rows} written", key="slice", value=piece.name)
@@ -267,7 +260,7 @@ class _Work:
             lo=piece.lo,
             hi=piece.hi,
             fingerprint=self.plan.fingerprint,
-            attempt=attempt,
+            attempt=writer.attempt,
             counted=proof.counted,
             landed=proof.landed,
             hidden=proof.hidden,
@@ -275,8 +268,8 @@ class _Work:
             digest=writer.digest,
             first=first,
             last=last,
-            started=started.isoformat(timespec="seconds"),
-            seconds=round(seconds, 3),
+            started=timing[0].isoformat(timespec="seconds"),
+            seconds=timing[1],
             tally=tally,
             differences=tuple(
                 Difference(cause.name, cause.rows, cause.evidence, cause.sys_ids) for cause in proof.causes

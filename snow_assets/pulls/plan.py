@@ -21,9 +21,10 @@ PLAN_ID_FORMAT = "%Y%m%dT%H%M%SZ"
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The rows with ``lo <= sys_id < hi`` (``None``: open). ``offset`` is the position of its first row by the plan's count.
+    """The rows with ``lo <= sys_id < hi`` (``None``: open).
 
-    ``rows`` is the number expected, ``None`` where nothing counted them; it is advisory.
+    ``offset`` is the position of its first row by the plan's own count. ``rows`` is the number
+    expected, ``None`` where nothing counted them; it is advisory.
     """
 
     offset: int
@@ -46,7 +47,7 @@ class Plan:
 
     ``as_of`` is the instance's clock when the plan was made (aware, UTC). ``counted`` is the Aggregate API's count,
     ``None`` where it was refused; it is advisory. ``identity`` holds the parts of the fingerprint in plain words.
-    ``probed`` are the fields that the plan saw in a row; ``types`` maps fields to their dictionary types, where readable.
+    ``probed`` are the fields that the plan saw in a row; ``types`` are the dictionary's, by field, where readable.
     """
 
     pull: str
@@ -112,9 +113,7 @@ class Plan:
                 data[name] = tuple(data[name])
             plan = cls(**data)
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            raise LandingError(
-                "is damaged", key="plan", value=source, hint="start a new plan with --new"
-            ) from error
+            raise LandingError("is damaged", key="plan", value=source, hint="start a new plan with --new") from error
         if plan.fingerprint != fingerprint:
             raise LandingError("was changed by hand", key="plan", value=source, hint="start a new plan with --new")
         return plan

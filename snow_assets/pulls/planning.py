@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,6 @@ from snow_assets.errors import CredentialsError, LandingError, SnowError, Unknow
 from snow_assets.pulls.dataset import published_plan
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.plan import FORMAT_VERSION, Plan, Slice, fingerprint_of, plan_id_of
-from snow_assets.pulls.status import missing_keys
 from snow_assets.servicenow.account import Account, account
 from snow_assets.servicenow.boundaries import Chain, find_chain, join_chains, prefix_bounds
 from snow_assets.servicenow.client import Client
@@ -40,10 +39,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a plan of this pull would freeze, asked of the instance; nothing is written.
-
-    ``page_bytes`` is the size of a sample page's JSON, for ``sample_rows`` rows, read in ``sample_seconds``.
-    """
+    """What a plan of this pull would freeze but for its slices, asked of the instance; nothing is written."""
 
     pull: str
     table: str
@@ -71,8 +67,10 @@ def slice_rows(counted: int | None, page_size: int) -> int:
 
 
 def make_plan(pull: PullConfig, client: Client, landing: Landing, *, new: bool = False) -> Planned:
-    """The plan that the pull works on: an unfinished one of the same fingerprint goes on, unless it is older than
-    ``max_plan_age`` or ``new`` is said. A new one retires unfinished ones before it, with their files.
+    """The plan that the pull works on.
+
+    An unfinished one of the same fingerprint goes on, unless it is older than ``max_plan_age`` or ``new`` is said. A
+    new one retires the unfinished ones before it, with their files.
 
     Everything is asked of the instance before anything is written. Raises ``FixFirst`` for what is wrong with the
     configuration, the credentials, the table or the query; ``LandingError`` where the landing cannot be written.
@@ -155,16 +153,13 @@ def _columns(
     return tuple(name for name in fields if name in seen), types, fields
 
 
-def _must_be_described(
-    query: EncodedQuery, declared: Sequence[str], described: Sequence[Column], table: str
-) -> None:
+def _must_be_described(query: EncodedQuery, declared: Sequence[str], described: Sequence[Column], table: str) -> None:
     """No row is visible: the dictionary, where it is readable, tells which fields exist."""
     if not described:
         return
     names = {column.name for column in described}
-    roots: Callable[[Sequence[str]], list[str]] = lambda fields: [name for name in fields if "." not in name]  # noqa: E731
-    must_be_honoured(EncodedQuery((tuple(t for g in query.groups for t in g if "." not in t.field),)), names, table)
-    must_exist(roots(declared), names, table)
+    must_exist((name for name in declared if "." not in name), names, table)
+    must_be_honoured(query, names | {name for name in query.fields if "." in name}, table)
 
 
 def _count(client: Client, table: str, query: str) -> int | None:
@@ -259,17 +254,8 @@ def _write(landing: Landing, plan: Plan) -> Plan:
             return plan
         except FileExistsError:
             moment += timedelta(seconds=1)
-            plan = _with_id(plan, plan_id_of(moment))
+            plan = replace(plan, plan_id=plan_id_of(moment))
         except OSError as error:
             raise LandingError(
                 error.strerror or "cannot be written", key="data", value=landing.location, hint="check the folder"
             ) from error
-
-
-def _with_id(plan: Plan, plan_id: str) -> Plan:
-    from dataclasses import replace
-
-    return replace(plan, plan_id=plan_id)
-
-
-__all__ = ["Planned", "Preview", "look", "make_plan", "missing_keys", "slice_rows"]

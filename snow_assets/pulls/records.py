@@ -62,11 +62,11 @@ def _from_all(display: str | None, value: str | None, link: str | None) -> Any:
     return cell if link is None else {"display_value": display, "link": link, "value": value}
 
 
-def _from_true(display: str | None, value: str | None, link: str | None) -> Any:
+def _from_true(display: str | None, _value: str | None, link: str | None) -> Any:
     return display if link is None else {"display_value": display, "link": link}
 
 
-def _from_false(display: str | None, value: str | None, link: str | None) -> Any:
+def _from_false(_display: str | None, value: str | None, link: str | None) -> Any:
     return value if link is None else {"link": link, "value": value}
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol
 from uuid import uuid4
 
 import pyarrow as pa
@@ -129,7 +127,7 @@ class LocalStore:
         """See ``Store``."""
         target = self.root / path
         _sync(scratch)
-        os.replace(scratch, target)
+        scratch.replace(target)
         _sync(target.parent)
 
     def parquet(self, path: str) -> pq.ParquetFile:
@@ -151,140 +149,32 @@ class LocalStore:
             self.root.rmdir()  # only when nothing else is left
 
     def _unusable(self, why: str) -> LandingError:
-        return LandingError(why, key="data", value=self.location, hint="choose another folder with --data or SNOW_DATA_DIR")
-
-
-class ObjectStore:
-    """An object store by URL (``s3://``, ``gs://``, ``az://``, ...). One upload commits a file.
-
-    Credentials come from the store's usual environment variables; see the documentation of ``obstore``.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.location = url.rstrip("/")
-
-    @cached_property
-    def _store(self) -> Any:
-        from obstore.store import from_url
-
-        try:
-            return from_url(self.location)
-        except Exception as error:
-            raise self._unusable(error) from None
-
-    def check_writable(self) -> None:
-        """See ``Store``. Lists the landing, which proves that the store is reached and the credentials work."""
-        self.list("")
-
-    def list(self, folder: str) -> list[str]:
-        """See ``Store``."""
-        import obstore
-
-        prefix = folder.strip("/")
-        try:
-            found = obstore.list_with_delimiter(self._store, prefix or None)
-        except Exception as error:
-            raise self._unusable(error) from None
-        names = [_last(entry["path"]) for entry in found["objects"]]
-        names += [_last(path) + "/" for path in found["common_prefixes"]]
-        return sorted(name for name in names if not name.startswith("."))
-
-    def read(self, path: str) -> bytes:
-        """See ``Store``."""
-        import obstore
-
-        return bytes(obstore.get(self._store, path).bytes())
-
-    def write(self, path: str, content: bytes) -> None:
-        """See ``Store``."""
-        import obstore
-
-        obstore.put(self._store, path, content)
-
-    def create(self, path: str, content: bytes) -> None:
-        """See ``Store``."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError
-
-        try:
-            obstore.put(self._store, path, content, mode="create")
-        except AlreadyExistsError as error:
-            raise FileExistsError(path) from error
-        except Exception as error:
-            raise self._unusable(error) from None
-
-    def scratch(self, path: str) -> Path:
-        """See ``Store``."""
-        import tempfile
-
-        return Path(tempfile.gettempdir()) / f"snow_assets-{os.getpid()}-{uuid4().hex[:8]}-{_last(path)}"
-
-    def commit(self, scratch: Path, path: str) -> None:
-        """See ``Store``."""
-        import obstore
-
-        obstore.put(self._store, path, scratch)
-        scratch.unlink()
-
-    def parquet(self, path: str) -> pq.ParquetFile:
-        """See ``Store``."""
-        import obstore
-
-        reader = cast(Any, obstore.open_reader(self._store, path))
-        return pq.ParquetFile(pa.PythonFile(reader, mode="r"), page_checksum_verification=True)
-
-    def size(self, path: str) -> int:
-        """See ``Store``."""
-        import obstore
-
-        return int(obstore.head(self._store, path)["size"])
-
-    def uri(self, path: str) -> str:
-        """See ``Store``."""
-        return f"{self.location}/{path}"
-
-    def remove_folder(self, folder: str) -> None:
-        """See ``Store``."""
-        import obstore
-
-        for batch in obstore.list(self._store, folder.strip("/") + "/"):
-            obstore.delete(self._store, [entry["path"] for entry in batch])
-
-    def _unusable(self, error: Exception) -> LandingError:
         return LandingError(
-            f"the object store cannot be used ({type(error).__name__})",
-            key="data",
-            value=self.location,
-            hint="check the URL and the store's environment variables",
+            why, key="data", value=self.location, hint="choose another folder with --data or SNOW_DATA_DIR"
         )
 
 
-def open_store(data: str, pull: str) -> LocalStore | ObjectStore:
+def open_store(data: str, pull: str) -> Store:
     """The store of a pull's landing below ``data``, a folder or a URL."""
     if "://" not in data:
         return LocalStore(Path(data) / pull)
     scheme, _, rest = data.partition("://")
     if scheme == "file":
         return LocalStore(Path(rest) / pull)
+    try:
+        from snow_assets.pulls.object_store import ObjectStore  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise LandingError(
+            "is a URL of an object store, which needs the extra [cloud]",
+            key="data",
+            value=data,
+            hint="pip install 'snow_assets[cloud]'",
+        ) from error
     return ObjectStore(f"{data.rstrip('/')}/{pull}")
 
 
-def storage_walk(store: Store, folder: str) -> Iterator[str]:
-    """Every file below a folder, as paths relative to the store."""
-    for name in store.list(folder):
-        path = f"{folder}/{name}" if folder else name
-        if name.endswith("/"):
-            yield from storage_walk(store, path.rstrip("/"))
-        else:
-            yield path
-
-
-def _last(path: str) -> str:
-    return path.rstrip("/").rpartition("/")[2]
-
-
 def _sync(path: Path) -> None:
-    """fsync a file or a folder."""
+    """Sync a file or a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

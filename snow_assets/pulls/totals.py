@@ -29,8 +29,9 @@ SAMPLE = 20
 class Totals:
     """The reconciliation of a plan. ``counted + sum(difference.rows) == landed + missing``; ``missing`` is 0.
 
-    ``counted`` and ``hidden`` are ``None`` where the instance refused to count. ``digest`` is order-independent over
-    all rows. ``cost`` is what the plan and its slices asked of the instance: requests, rows, seconds waited by kind.
+    ``size`` is bytes of Parquet. ``counted`` and ``hidden`` are ``None`` where the instance refused to count.
+    ``digest`` is order-independent over all rows. ``cost`` is what the plan and its slices asked of the instance: requests, rows,
+    seconds waited by kind.
     """
 
     pull: str
@@ -46,7 +47,7 @@ class Totals:
     missing: int
     slices: int
     files: int
-    bytes: int
+    size: int
     digest: str
     seconds: float
     differences: tuple[Difference, ...]
@@ -162,7 +163,7 @@ def _add_up(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) ->
         missing=0 if counted is None else counted + explained - rows,
         slices=len(plan.slices),
         files=len(landed),
-        bytes=sum(file.size for file in landed.values()),
+        size=sum(file.size for file in landed.values()),
         digest=digest.hex(),
         seconds=round(sum(ledger.seconds for ledger in ledgers), 3),
         differences=tuple(differences),
@@ -193,7 +194,8 @@ def _gather(ledgers: Iterable[Ledger]) -> list[Difference]:
             evidence.setdefault(cause, []).append(f"slice {ledger.offset}: {difference.evidence}")
             sys_ids.setdefault(cause, []).extend(difference.sys_ids)
     return [
-        Difference(cause, rows[cause], _shorten(evidence[cause]), tuple(sys_ids[cause][:SAMPLE])) for cause in sorted(rows)
+        Difference(cause, rows[cause], _shorten(evidence[cause]), tuple(sys_ids[cause][:SAMPLE]))
+        for cause in sorted(rows)
     ]
 
 
@@ -222,5 +224,7 @@ def _moving_query(plan: Plan, ledgers: Iterable[Ledger]) -> list[Difference]:
     last = max(ends, default=plan.as_of).astimezone(zone)
     if last.date() == plan.as_of.astimezone(zone).date():
         return []
-    evidence = f"the query has relative dates, and midnight in {zone.key} passed before {last.astimezone(UTC):%H:%M:%SZ}"
+    evidence = (
+        f"the query has relative dates, and midnight in {zone.key} passed before {last.astimezone(UTC):%H:%M:%SZ}"
+    )
     return [Difference("moving_query", 0, evidence)]

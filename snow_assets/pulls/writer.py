@@ -25,6 +25,7 @@ class SliceWriter:
 
     def __init__(self, landing: Landing, plan: Plan, piece: Slice, attempt: int, decoder: StructDecoder) -> None:
         self.path = f"{plan.plan_id}/{piece.name}-{attempt}.parquet"
+        self.attempt = attempt
         self.rows = 0
         self._landing = landing
         self._plan = plan

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 from snow_assets.servicenow.exchange import Answer, Page, Procedure, Request, Tally
 from snow_assets.servicenow.pages import Decoder, check_page, total_count
@@ -44,7 +45,7 @@ def prefix_bounds(slices: int) -> list[tuple[str | None, str | None]]:
     """The chains for about so many slices: one, four or sixteen prefixes that cover every sys_id."""
     chains = 1 if slices <= 4 else 4 if slices <= 16 else 16
     cuts: list[str | None] = [None, *PREFIXES[chains], None]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(pairwise(cuts))
 
 
 def find_chain(reading: Reading, lo: str | None, hi: str | None, slice_rows: int, tally: Tally) -> Procedure[Chain]:

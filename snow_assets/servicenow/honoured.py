@@ -7,13 +7,12 @@ of the answer without a word, so a missing key tells.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 from snow_assets.errors import ConfigError, QueryError
-from snow_assets.servicenow.exchange import Answer, Procedure, Request, Tally
-from snow_assets.servicenow.pages import DictDecoder, check_page
+from snow_assets.servicenow.account import rows
+from snow_assets.servicenow.exchange import Procedure, Tally
 from snow_assets.servicenow.query import EncodedQuery
-from snow_assets.servicenow.retry import RetryPolicy, fetch
+from snow_assets.servicenow.retry import RetryPolicy
 
 PROBES = (10, 1000)  # rows looked at: more where ACLs hide the first ones
 
@@ -26,20 +25,10 @@ def visible_fields(
     ``fields`` empty asks for all.
     """
     for limit in limits:
-        params = {"sysparm_limit": str(limit), "sysparm_display_value": "false"}
-        params |= {"sysparm_suppress_pagination_header": "true", "sysparm_no_count": "true"}
-        if fields:
-            params["sysparm_fields"] = ",".join(fields)
-        request = Request(f"/api/now/table/{table}", params, "probe")
-        keys = yield from fetch(request, partial(_keys, request), policy, tally)
-        tally.rows += len(keys)
-        if keys:
-            return tuple(dict.fromkeys(name for row in keys for name in row))
+        found = yield from rows(table, "", fields, "probe", policy, tally, limit=limit, every=not fields)
+        if found:
+            return tuple(dict.fromkeys(name for record in found for name in record))
     return None
-
-
-def _keys(request: Request, answer: Answer) -> list[list[str]]:
-    return [list(record) for record in check_page(answer, request, DictDecoder()).records]
 
 
 def must_be_honoured(query: EncodedQuery, visible: Iterable[str], table: str) -> None:

@@ -16,16 +16,16 @@ from snow_assets.servicenow.exchange import Answer, Deliver, Page, Procedure, Ta
 from snow_assets.servicenow.pages import check_page
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import (
-    WIDE,
     RangeState,
     Reading,
+    first_visible,
     list_request,
     narrow_page,
     read_pages,
 )
 from snow_assets.servicenow.retry import TooHeavy, fetch
 
-MAX_SWEEPS = 6
+MAX_SWEEPS = 8
 BATCH = 50  # sys_ids in one sys_idIN: 1,650 characters in every ^NQ group of a URL of 8,000
 SAMPLE = 20
 
@@ -74,70 +74,64 @@ def _counted_without_hi(state: RangeState) -> int | None:
     return None if state.counted is None else state.counted - state.saw_hi
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Sweep:
+    """Keys that a sweep showed, and the rows that the instance counted at its start."""
+
     keys: set[str]
     counted: int | None
 
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What one sweep, its repairs and its look-ups tell. ``gone``: landed, no longer visible, with the cause."""
+
+    counted: int | None
+    visible: set[str]
+    gone: dict[str, str]
+    lost: dict[str, str]  # swept, but gone before they could be fetched
+
     @property
     def hidden(self) -> int | None:
-        """Counted minus swept; negative where the instance counts fewer than it shows."""
-        return None if self.counted is None else self.counted - len(self.keys)
+        """Counted minus visible; negative where the instance counts fewer than it shows."""
+        return None if self.counted is None else self.counted - len(self.visible) - len(self.lost)
+
+    def agrees_with(self, previous: _Round | None) -> bool:
+        """Whether two rounds in a row say the same: the same rows, or, while rows move, as many hidden ones."""
+        if previous is None:
+            return False
+        return self.visible == previous.visible or (self.hidden is not None and self.hidden == previous.hidden)
 
 
 def _prove(state: RangeState) -> Procedure[RangeProof]:
-    """Sweep until a sweep shows nothing new and its hidden rows come out as before, then explain."""
-    previous: _Sweep | None = None
+    """Sweep, repair and look up until two rounds agree, or one shows that nothing is hidden; then explain."""
+    previous: _Round | None = None
     repaired: list[str] = []
-    gone: dict[str, str] = {}
     for _ in range(MAX_SWEEPS):
         sweep = yield from _sweep(state)
-        landed = state.keys()
-        missing = sorted(sweep.keys - landed - set(state.unreadable) - set(gone))
-        if missing:
-            found, lost = yield from _repair(state, missing)
-            repaired += found
-            gone.update(lost)
-        elif _agree(sweep, previous, landed):
-            return (yield from _explain(state, sweep, repaired, gone))
-        previous = sweep
-    raise SliceFailed(
-        f"the keys of {state} did not settle in {MAX_SWEEPS} sweeps",
-        key="range",
-        value=f"[{state.lo or 'start'}, {state.hi or 'end'})",
-        hint="run it again",
-    )
-
-
-def _agree(sweep: _Sweep, previous: _Sweep | None, landed: set[str]) -> bool:
-    if sweep.keys == landed and sweep.hidden == 0:
-        return True
-    if previous is None:
-        return False
-    return sweep.keys == previous.keys or (sweep.hidden is not None and sweep.hidden == previous.hidden)
+        found, lost, pending = yield from _repair(state, sorted(sweep.keys - state.keys() - set(state.unreadable)))
+        repaired += found
+        unswept = state.keys() - sweep.keys
+        gone = yield from _look_up(state, sorted(unswept))
+        current = _Round(sweep.counted, (sweep.keys | unswept) - gone.keys() - lost.keys(), gone, lost)
+        if not pending and (current.agrees_with(previous) or (sweep.keys == state.keys() and current.hidden == 0)):
+            return _explain(state, current, repaired)
+        previous = None if pending else current
+    raise _unsettled(state, f"its keys did not settle in {MAX_SWEEPS} sweeps")
 
 
 def _sweep(state: RangeState) -> Procedure[_Sweep]:
     """All visible keys of the range and the rows that the instance counts in it, ``hi`` left out of both."""
     keys: set[str] = set()
-    counted: int | None = None
-    after: str | None = None
-    offset, first = 0, True
-    while True:
-        terms = state.whole() if after is None else [f"sys_id>{after}", *state.upper_bound()]
-        page, total = yield from narrow_page(state, terms, offset=offset, purpose="sweep")
-        if first:
-            counted, first = total, False
+    terms = state.whole()
+    page, counted = yield from first_visible(state, terms, "sweep")
+    while page.ids:
         keys.update(page.ids)
         if state.hi is not None and state.hi in page.ids:
             keys.discard(state.hi)
             return _Sweep(keys, None if counted is None else counted - 1)
-        if page.ids:
-            after, offset = page.ids[-1], 0
-            continue
-        offset += WIDE
-        if offset >= (2 * WIDE if total is None else total):
-            break
+        terms = [f"sys_id>{page.ids[-1]}", *state.upper_bound()]
+        page, _ = yield from first_visible(state, terms, "sweep")
     if state.hi is not None:
         counted = yield from _count_below_hi(state, counted)
     return _Sweep(keys, counted)
@@ -152,10 +146,10 @@ def _count_below_hi(state: RangeState, counted: int | None) -> Procedure[int | N
     return total
 
 
-def _repair(state: RangeState, missing: Sequence[str]) -> Procedure[tuple[list[str], dict[str, str]]]:
-    """Fetch rows by their keys and deliver them. Returns the found, and the lost with their causes.
+def _repair(state: RangeState, missing: Sequence[str]) -> Procedure[tuple[list[str], dict[str, str], list[str]]]:
+    """Fetch rows by their keys and deliver them.
 
-    A row that neither comes nor is gone is in neither: the next sweep tries it again.
+    Returns the found, the lost with their causes, and the pending: rows that match and yet did not come.
     """
     found: list[str] = []
     lost: dict[str, str] = {}
@@ -168,7 +162,8 @@ def _repair(state: RangeState, missing: Sequence[str]) -> Procedure[tuple[list[s
         absent = sorted(set(batch) - set(page.ids))
         if absent:
             lost.update((yield from _look_up(state, absent)))
-    return found, lost
+    pending = set(missing) - set(found) - lost.keys()
+    return found, lost, sorted(pending)
 
 
 def _by_ids(state: RangeState, batch: Sequence[str]) -> Procedure[Page]:
@@ -207,40 +202,32 @@ def _look_up(state: RangeState, sys_ids: Sequence[str]) -> Procedure[dict[str, s
     return causes
 
 
-def _explain(
-    state: RangeState, sweep: _Sweep, repaired: Sequence[str], gone: dict[str, str]
-) -> Procedure[RangeProof]:
+def _explain(state: RangeState, last: _Round, repaired: Sequence[str]) -> RangeProof:
     """Give every difference its cause. What is left over fails the range."""
-    unswept = sorted(state.keys() - sweep.keys)
-    causes_of = yield from _look_up(state, unswept)
-    visible = sweep.keys | (set(unswept) - set(causes_of))  # matching still: the sweeps passed over them
-    causes = list(_repaired(repaired)) + _unreadable(state, visible)
+    causes = [*_repaired(repaired), *_unreadable(state, last.visible)]
     for name in ("left_filter", "deleted"):
-        ids = [sys_id for sys_id in unswept if causes_of.get(sys_id) == name]
-        causes += _cause(name, len(ids), "landed, then no longer among the swept keys", ids)
-    lost = [sys_id for sys_id in gone if sys_id in visible]
-    causes += _cause("gone", -len(lost), "seen by its key, gone before it could be read", lost)
-    evidence = f"counted {sweep.counted}, {len(visible)} keys shown, twice"
-    hidden = None if sweep.counted is None else sweep.counted - len(visible)
+        ids = sorted(sys_id for sys_id, cause in last.gone.items() if cause == name)
+        causes += _cause(name, len(ids), "landed, then no longer among the keys, in two look-ups", ids)
+    causes += _cause("gone", -len(last.lost), "seen by its key, gone before it could be read", sorted(last.lost))
+    hidden = last.hidden
     if hidden is None:
         causes.append(Cause("count_unknown", 0, "the instance sent no count; hidden rows cannot be numbered"))
     else:
+        shown = len(last.visible) + len(last.lost)
+        evidence = f"counted {last.counted}, {shown} keys shown, twice"
         causes += _cause("hidden" if hidden > 0 else "count_low", -hidden, evidence, ())
-    proof = RangeProof(sweep.counted, state.landed, None if hidden is None else max(0, hidden), state.pages, tuple(causes))
-    _must_add_up(state, len(visible), proof)
-    return proof
-
-
-def _must_add_up(state: RangeState, visible: int, proof: RangeProof) -> None:
-    base = visible if proof.counted is None else proof.counted
-    unexplained = state.landed - base - sum(cause.rows for cause in proof.causes)
+    base = len(last.visible) + len(last.lost) if last.counted is None else last.counted
+    unexplained = state.landed - base - sum(cause.rows for cause in causes)
     if unexplained:
-        raise SliceFailed(
-            f"{abs(unexplained)} rows of {state} are unexplained",
-            key="range",
-            value=f"[{state.lo or 'start'}, {state.hi or 'end'})",
-            hint="run it again",
-        )
+        raise _unsettled(state, f"{abs(unexplained)} of its rows are unexplained")
+    return RangeProof(
+        last.counted, state.landed, None if hidden is None else max(0, hidden), state.pages, tuple(causes)
+    )
+
+
+def _unsettled(state: RangeState, why: str) -> SliceFailed:
+    bounds = f"[{state.lo or 'start'}, {state.hi or 'end'})"
+    return SliceFailed(f"{state.reading.table}: {why}", key="range", value=bounds, hint="run it again")
 
 
 def _cause(name: str, rows: int, evidence: str, sys_ids: Sequence[str]) -> list[Cause]:

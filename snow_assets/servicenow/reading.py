@@ -132,7 +132,7 @@ def list_request(
 
 def read_pages(state: RangeState) -> Procedure[None]:
     """Deliver every row of the range once, in order, as far as the pages show them."""
-    limit = state.reading.page_size
+    limit = full = page_limit(state)
     while not state.ended:
         try:
             page, asked = yield from _next_page(state, limit)
@@ -143,13 +143,13 @@ def read_pages(state: RangeState) -> Procedure[None]:
             if limit > 1 or not _is_of_the_row(error):
                 raise
             yield from _name_unreadable_row(state, error)
-            limit = state.reading.page_size
+            limit = full
             continue
         rows = len(page.ids)
-        yield from _deliver_until_hi(state, page)
-        if rows < asked and not state.ended:
+        saw_hi = yield from _deliver_until_hi(state, page)
+        if not saw_hi and (rows < asked or state.landed == state.counted):
             yield from _after_short_page(state, rows)
-        limit = _next_limit(state.reading, limit, page)
+        limit = _next_limit(state.reading, limit, full, page)
 
 
 def _next_page(state: RangeState, limit: int) -> Procedure[tuple[Page, int]]:
@@ -198,8 +198,8 @@ def _lacking(state: RangeState, page: Page) -> set[str]:
     return {name for name in asked if state.reading.decoder.lacking(page.records, name)}
 
 
-def _deliver_until_hi(state: RangeState, page: Page) -> Procedure[None]:
-    """Hand on the page without the row ``hi``, and move the cursor."""
+def _deliver_until_hi(state: RangeState, page: Page) -> Procedure[bool]:
+    """Hand on the page without the row ``hi``, and move the cursor; returns whether ``hi`` was seen."""
     records, ids = page.records, page.ids
     if state.hi is not None and state.hi in ids:
         at = ids.index(state.hi)
@@ -211,10 +211,11 @@ def _deliver_until_hi(state: RangeState, page: Page) -> Procedure[None]:
         state.take(ids)
         state.after, state.resume_at = ids[-1], None
         yield Deliver(Page(records, ids, page.size))
+    return state.saw_hi
 
 
 def _after_short_page(state: RangeState, rows: int) -> Procedure[None]:
-    """A page came short. Go on behind its last row, unless all that was counted is here, or it was empty."""
+    """A page came short, or all that was counted is here: look whether anything follows, or just go on."""
     if rows and (state.counted is None or state.landed < state.counted):
         state.all_full = False
         return
@@ -229,18 +230,32 @@ def _after_short_page(state: RangeState, rows: int) -> Procedure[None]:
 
 
 def find_next(state: RangeState, terms: Sequence[str]) -> Procedure[str | None]:
-    """The first sys_id that follows, by wide narrow requests in fresh sessions; ``None`` where nothing does.
+    """The first sys_id that follows, by wide narrow requests in fresh sessions; ``None`` where nothing does."""
+    page, _ = yield from first_visible(state, terms, "tail", doubt=state.landed != state.counted)
+    return page.ids[0] if page.ids else None
 
-    Walks past hidden rows by offset, since a row that cannot be seen gives no cursor.
+
+def first_visible(
+    state: RangeState, terms: Sequence[str], purpose: Purpose, *, doubt: bool = True
+) -> Procedure[tuple[Page, int | None]]:
+    """The first wide page of sys_ids that is not empty, and the count of the rows from its start on.
+
+    Walks past hidden rows by offset, since a row that cannot be seen gives no cursor. With ``doubt``, an empty page is
+    asked for twice before it is believed.
     """
-    offset = 0
+    offset, believed = 0, not doubt
+    counted: int | None = None
     while True:
-        page, total = yield from narrow_page(state, terms, offset=offset, purpose="tail")
+        page, total = yield from narrow_page(state, terms, offset=offset, purpose=purpose)
+        counted = total if counted is None else counted
         if page.ids:
-            return page.ids[0]
+            return page, counted
+        if not believed:
+            believed = True
+            continue
         offset += WIDE
         if offset >= (2 * WIDE if total is None else total):
-            return None
+            return page, counted
 
 
 def narrow_page(
@@ -265,7 +280,15 @@ def narrow_page(
 
     while True:
         request = list_request(
-            state.reading, terms, limit=limit, offset=offset, purpose=purpose, count=True, narrow=True, fresh=True, query=query
+            state.reading,
+            terms,
+            limit=limit,
+            offset=offset,
+            purpose=purpose,
+            count=True,
+            narrow=True,
+            fresh=True,
+            query=query,
         )
         try:
             page = yield from fetch(request, check, state.reading.policy, state.tally, can_halve=limit > 1)
@@ -302,12 +325,18 @@ def _name_unreadable_row(state: RangeState, error: RequestFailed) -> Procedure[N
     state.after, state.resume_at = sys_id, None
 
 
-def _next_limit(reading: Reading, limit: int, page: Page) -> int:
+def page_limit(state: RangeState) -> int:
+    """The limit of a whole page: one more than the page size, so that the row ``hi`` comes with the last rows."""
+    extra = 0 if state.hi is None else 1
+    return min(state.reading.page_size + extra, WIDE)
+
+
+def _next_limit(reading: Reading, limit: int, full: int, page: Page) -> int:
     """Grow back towards the page size, within the byte budget."""
     if page.ids and page.size > reading.byte_budget:
         return max(1, min(limit, len(page.ids) * reading.byte_budget // page.size))
-    if limit >= reading.page_size:
+    if limit >= full:
         return limit
     per_row = page.size / len(page.ids) if page.ids else 0
-    wanted = min(reading.page_size, limit * 2)
+    wanted = min(full, limit * 2)
     return min(wanted, max(limit, int(reading.byte_budget / per_row))) if per_row else wanted

@@ -1,0 +1,107 @@
+"""A landing in an object store (``s3://``, ``gs://``, ``az://``, ...), by the extra ``[cloud]``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import from_url
+
+from snow_assets.errors import LandingError
+
+
+class ObjectStore:
+    """An object store by URL (``s3://``, ``gs://``, ``az://``, ...). One upload commits a file.
+
+    Credentials come from the store's usual environment variables; see the documentation of ``obstore``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.location = url.rstrip("/")
+
+    @cached_property
+    def _store(self) -> Any:
+        try:
+            return from_url(self.location)
+        except Exception as error:  # noqa: BLE001 - each kind of store raises its own
+            raise self._unusable(error) from None
+
+    def check_writable(self) -> None:
+        """See ``Store``. Lists the landing, which proves that the store is reached and the credentials work."""
+        self.list("")
+
+    def list(self, folder: str) -> list[str]:
+        """See ``Store``."""
+        prefix = folder.strip("/")
+        try:
+            found = obstore.list_with_delimiter(self._store, prefix or None)
+        except Exception as error:  # noqa: BLE001 - each kind of store raises its own
+            raise self._unusable(error) from None
+        names = [last_name(entry["path"]) for entry in found["objects"]]
+        names += [last_name(path) + "/" for path in found["common_prefixes"]]
+        return sorted(name for name in names if not name.startswith("."))
+
+    def read(self, path: str) -> bytes:
+        """See ``Store``."""
+        return bytes(obstore.get(self._store, path).bytes())
+
+    def write(self, path: str, content: bytes) -> None:
+        """See ``Store``."""
+        obstore.put(self._store, path, content)
+
+    def create(self, path: str, content: bytes) -> None:
+        """See ``Store``."""
+        try:
+            obstore.put(self._store, path, content, mode="create")
+        except AlreadyExistsError as error:
+            raise FileExistsError(path) from error
+        except Exception as error:  # noqa: BLE001 - each kind of store raises its own
+            raise self._unusable(error) from None
+
+    def scratch(self, path: str) -> Path:
+        """See ``Store``."""
+        return Path(tempfile.gettempdir()) / f"snow_assets-{os.getpid()}-{uuid4().hex[:8]}-{last_name(path)}"
+
+    def commit(self, scratch: Path, path: str) -> None:
+        """See ``Store``."""
+        obstore.put(self._store, path, scratch)
+        scratch.unlink()
+
+    def parquet(self, path: str) -> pq.ParquetFile:
+        """See ``Store``."""
+        reader = cast(Any, obstore.open_reader(self._store, path))
+        return pq.ParquetFile(pa.PythonFile(reader, mode="r"), page_checksum_verification=True)
+
+    def size(self, path: str) -> int:
+        """See ``Store``."""
+        return int(obstore.head(self._store, path)["size"])
+
+    def uri(self, path: str) -> str:
+        """See ``Store``."""
+        return f"{self.location}/{path}"
+
+    def remove_folder(self, folder: str) -> None:
+        """See ``Store``."""
+        for batch in obstore.list(self._store, folder.strip("/") + "/"):
+            obstore.delete(self._store, [entry["path"] for entry in batch])
+
+    def _unusable(self, error: Exception) -> LandingError:
+        return LandingError(
+            f"the object store cannot be used ({type(error).__name__})",
+            key="data",
+            value=self.location,
+            hint="check the URL and the store's environment variables",
+        )
+
+
+def last_name(path: str) -> str:
+    """The last part of a path."""
+    return path.rstrip("/").rpartition("/")[2]
