@@ -1,0 +1,113 @@
+"""The entry point of ``snow-assets``: the commands, and how each of them ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import click
+
+from snow_assets.cli.failures import Reported, Signals, report_failure, report_signal
+
+# Command -> module below snow_assets.cli that holds a click command of that name, and its line in --help.
+# Modules are imported when their command runs, so that --help is quick and imports nothing else.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Start a working folder: pulls.yaml and what belongs beside it."),
+    "validate": ("validate", "Check pulls.yaml; no network."),
+    "check": ("check", "Reach the instance: who we are, and what can be read."),
+    "plan": ("plan", "Show what a pull would ask for; fetches nothing."),
+    "pull": ("pull", "Plan, land, reconcile and publish pulls."),
+    "status": ("status", "Show where pulls stand."),
+    "files": ("files", "Print the Parquet files that hold the published rows."),
+    "table": ("table", "Print where the Delta table lies, and how to read it."),
+    "sql": ("sql", "Query the published rows."),
+    "jsonl": ("jsonl", "Write the raw records, one JSON object per line."),
+    "count": ("count", "Count the rows of a table at the instance."),
+    "simulate": ("simulate", "Run an embedded ServiceNow instance in the foreground."),
+    "demo": ("demo", "See all of it at work on an embedded instance."),
+}
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Every command, in the order in which they are met."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command, or ``None``."""
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        command = getattr(import_module(f"snow_assets.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command and its arguments; an unknown one gets the nearest as a hint."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            close = get_close_matches(name, COMMANDS, n=1)
+            suggestion = f"; did you mean {close[0]}?" if close else ""
+            ctx.fail(f"no such command: {name}{suggestion}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list in ``--help``, from the table: no command is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from snow_assets import __version__
+
+        click.echo(f"snow-assets {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print it.")
+def snow_assets() -> None:
+    """Pull ServiceNow tables completely, and publish them as Delta Lake tables.
+
+    Start with: snow-assets demo, or snow-assets init in an empty folder.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
+    signals = Signals()
+    with signals.watched():
+        try:
+            code = snow_assets.main(given, prog_name="snow-assets", standalone_mode=False)
+            sys.stdout.flush()
+        except Reported as reported:
+            return reported.exit_code
+        except (KeyboardInterrupt, click.Abort):
+            return report_signal(signals.exit_code(), as_json=as_json)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            return 2
+        except BrokenPipeError:  # whoever read stdout has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except Exception as error:  # noqa: BLE001 - the last boundary: a line, never a traceback
+            return report_failure(error, as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()
