@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -15,9 +16,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; returns the exit code."""
     options = _parser().parse_args(arguments)
     rows = dict(_count(text) for text in options.rows)
-    sim = Simulator(rows, options.seed, at=parse_moment(options.at) if options.at else None)
+    at = parse_moment(options.at) if options.at else None
+    sim = Simulator(rows, options.seed, at=at, event_log=options.event_log)
+    if options.faults:
+        sim.faults.load(options.faults)
     with sim.serve(options.port) as server:
-        print(f"{server.url} {server.username} {server.password}", flush=True)
+        sys.stdout.write(f"{server.url} {server.username} {server.password}\n")
+        sys.stdout.flush()
         done = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: done.set())
@@ -33,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=1, help="of the generator")
     parser.add_argument("--at", default="", metavar="TIME", help="what the instance's clock shows at the start (UTC)")
+    parser.add_argument("--event-log", metavar="FILE", help="CSV of incident versions, replayed up to --at")
+    parser.add_argument("--faults", metavar="FILE", help="fault rules to start with, YAML or JSON")
     return parser
 
 

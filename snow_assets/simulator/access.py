@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import cached_property
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from snow_assets.simulator.dictionary import family, lineage
@@ -16,6 +17,9 @@ from snow_assets.simulator.query import Rights
 from snow_assets.simulator.script_dates import Speaker
 from snow_assets.simulator.shape import Shapes
 from snow_assets.simulator.store import Row, Store
+
+if TYPE_CHECKING:
+    from snow_assets.simulator.instance import Simulator
 
 
 def zone_named(name: str) -> tzinfo:
@@ -30,10 +34,28 @@ def zone_named(name: str) -> tzinfo:
 class Access:
     """The instance as one account meets it, for the length of one request."""
 
-    store: Store
-    shapes: Shapes
-    knobs: Knobs
+    sim: Simulator
     account: Account
+
+    @property
+    def store(self) -> Store:
+        """The rows."""
+        return self.sim.store
+
+    @property
+    def shapes(self) -> Shapes:
+        """How rows are worded."""
+        return self.sim.shapes
+
+    @property
+    def knobs(self) -> Knobs:
+        """How the instance behaves."""
+        return self.sim.knobs
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The bytes of attachments that were added during the run, by sys_id."""
+        return self.sim.files
 
     @cached_property
     def user(self) -> Row:

@@ -9,7 +9,7 @@ from snow_assets.simulator.access import Access
 from snow_assets.simulator.dictionary import NUMBER_TYPES, exists, resolve_path
 from snow_assets.simulator.display import shower
 from snow_assets.simulator.operands import converter, getter
-from snow_assets.simulator.query import Query, QueryForbidden
+from snow_assets.simulator.query import Query, QueryForbiddenError
 from snow_assets.simulator.select import matching, select
 from snow_assets.simulator.store import Row
 from snow_assets.simulator.tables import UNREADABLE, understood
@@ -40,7 +40,7 @@ def statistics(access: Access, asked: Asked, table: str) -> Reply:
         return failure(403, *UNREADABLE)
     try:
         query = understood(access, asked, table)
-    except QueryForbidden:
+    except QueryForbiddenError:
         return failure(403, *UNREADABLE)
     counted = asked.flag("sysparm_count")
     figures = {name: [one for one in names if resolve_path(table, one)] for name, names in wanted.items()}

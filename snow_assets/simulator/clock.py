@@ -41,5 +41,5 @@ class Clock:
 
 def parse_moment(text: str) -> datetime:
     """Read ``2016-05-01``, ``2016-05-01T12:00:00Z`` or ``2016-05-01 12:00:00`` (UTC unless it says otherwise)."""
-    moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    moment = datetime.fromisoformat(text.strip())
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

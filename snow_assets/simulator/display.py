@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import cache
 from typing import TypeAlias
 
 from snow_assets.simulator.dictionary import (
@@ -41,13 +42,7 @@ class Viewer:
 
     def date_time(self, stored: str) -> str:
         """A stored UTC date-time in the viewer's zone and format; text that is none comes back as it is."""
-        try:
-            moment = datetime.fromisoformat(stored).replace(tzinfo=UTC).astimezone(self.zone)
-        except ValueError:
-            return stored
-        if self.date_format == "yyyy-MM-dd":
-            return moment.isoformat(" ")[:19]
-        return moment.strftime(_DATE_FORMATS.get(self.date_format, "%Y-%m-%d") + " %H:%M:%S")
+        return date_times(self)(stored)
 
     def date(self, stored: str) -> str:
         """A pure date in the viewer's format: no zone applies."""
@@ -57,6 +52,28 @@ class Viewer:
             return datetime.fromisoformat(stored).strftime(_DATE_FORMATS.get(self.date_format, "%Y-%m-%d"))
         except ValueError:
             return stored
+
+
+@cache
+def date_times(viewer: Viewer) -> Callable[[str], str]:
+    """The function that shows date-times to a viewer. It converts each hour once, where zones differ by hours."""
+    hours: dict[str, str] = {}
+    pattern = _DATE_FORMATS.get(viewer.date_format, "%Y-%m-%d") + " %H:"
+
+    def show(stored: str) -> str:
+        known = hours.get(stored[:13])
+        if known is not None and len(stored) == 19:
+            return known + stored[14:]
+        try:
+            moment = datetime.fromisoformat(stored).replace(tzinfo=UTC).astimezone(viewer.zone)
+        except ValueError:
+            return stored
+        shift = moment.utcoffset()
+        if shift is not None and shift.seconds % 3_600 == 0 and len(stored) == 19:
+            hours[stored[:13]] = moment.strftime(pattern)
+        return moment.strftime(pattern + "%M:%S")
+
+    return show
 
 
 def shower(column: ColumnDef, store: Store, viewer: Viewer) -> Show:
@@ -79,7 +96,7 @@ def _plain(column: ColumnDef, store: Store, viewer: Viewer) -> Callable[[str], s
         labels = dict(column.choices)
         return lambda value: labels.get(value, value)
     if kind in DATE_TIME_TYPES:
-        return viewer.date_time
+        return date_times(viewer)
     if kind == "reference" and column.reference:
         return lambda value: _title(store, column, value)
     if kind == "glide_list" and column.reference:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from snow_assets.simulator.app import App
 from snow_assets.simulator.clock import Clock
+from snow_assets.simulator.event_log import EventLog
+from snow_assets.simulator.faults import Faults
 from snow_assets.simulator.generate import generate
 from snow_assets.simulator.knobs import Knobs
+from snow_assets.simulator.oauth import Tokens
 from snow_assets.simulator.request_log import RequestLog
 from snow_assets.simulator.server import SimulatorServer
+from snow_assets.simulator.sessions import Sessions
 from snow_assets.simulator.shape import Shapes
 from snow_assets.simulator.store import Row, Store
 
@@ -33,23 +39,52 @@ class Simulator:
         *,
         at: datetime | None = None,
         tables: Mapping[str, Iterable[Row]] | None = None,
+        event_log: str | Path | None = None,
         knobs: Knobs | None = None,
     ) -> None:
         """Generate the data: ``rows`` of each table named (the rest in small default numbers).
 
         ``at`` is the moment that the instance's clock shows (now when None); ``tables`` replaces the generated
-        data, real class by real class; ``knobs`` sets how the instance behaves.
+        data, real class by real class; ``event_log`` is a CSV of incident versions, replayed up to ``at`` (its end
+        when None); ``knobs`` sets how the instance behaves.
         """
-        self.clock = Clock(at)
+        self._log = EventLog(event_log) if event_log is not None else None
+        self.clock = Clock(at or (self._log.end if self._log else None))
         self.knobs = knobs or Knobs()
         self.requests = RequestLog()
-        data = generate(dict(rows or {}), seed, self.clock.now()) if tables is None else tables
+        data: Mapping[str, Iterable[Row]]
+        if tables is not None:
+            data = tables
+        elif self._log is not None:
+            data = self._log.rows_at(self.clock.now(), generate(dict(rows), seed, self.clock.now()) if rows else None)
+        else:
+            data = generate(dict(rows or {}), seed, self.clock.now())
         self.store = Store(data, self.clock)
         self.shapes = Shapes(self.store, self.knobs.cache_bytes)
+        self.faults = Faults()
+        self.sessions = Sessions(self.knobs, self.clock)
+        self.tokens = Tokens(self.knobs, self.clock)
+        self.files: dict[str, bytes] = {}  # of attachments added during the run, by sys_id
 
     def serve(self, port: int = 0, host: str = "127.0.0.1") -> SimulatorServer:
         """Listen on loopback, on a free port unless one is named. Close the server, or use it as a context."""
-        return SimulatorServer(self, App(self), port, host)
+        stopping = threading.Event()
+        return SimulatorServer(self, App(self, stopping), stopping, port, host)
+
+    def move_to(self, moment: datetime) -> int:
+        """Set the clock to ``moment``; an event log is replayed up to there. Returns the versions applied.
+
+        Time moves forward only: ValueError for a moment before the instance's present.
+        """
+        now = self.clock.now()
+        until = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if until < now:
+            raise ValueError(f"{until} is before {now}")
+        changes = self._log.changes_between(now, until) if self._log else []
+        for row in changes:
+            self.store.put("incident", row)
+        self.clock.set(until)
+        return len(changes)
 
     def rows(self, table: str) -> list[Row]:
         """The stored rows that a query of ``table`` could see, ordered by sys_id."""

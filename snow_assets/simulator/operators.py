@@ -15,7 +15,7 @@ from typing import TypeAlias
 from snow_assets.simulator.clock import STORED
 from snow_assets.simulator.dictionary import exists, family, resolve_path
 from snow_assets.simulator.operands import Getter, Operand, Scope, Value, operand
-from snow_assets.simulator.script_dates import ScriptRefused, end_of, evaluate, shift, start_of, to_stored
+from snow_assets.simulator.script_dates import ScriptRefusedError, end_of, evaluate, shift, start_of, to_stored
 from snow_assets.simulator.store import Row
 
 Test: TypeAlias = Callable[[Row], bool]
@@ -24,7 +24,7 @@ Maker: TypeAlias = Callable[[Operand, str, Scope], Test]
 ME = "90d1921e5f510100a9ad2572f2b477fe"  # the dynamic filter option "Me"
 
 
-class InvalidTerm(Exception):
+class InvalidTermError(Exception):
     """The term cannot be read: unknown column or operator, or a malformed right side."""
 
 
@@ -44,8 +44,8 @@ def literal(text: str, scope: Scope) -> str:
         return text
     try:
         return evaluate(text[len("javascript:") :], scope.speaker)
-    except ScriptRefused as error:
-        raise InvalidTerm(text) from error
+    except ScriptRefusedError as error:
+        raise InvalidTermError(text) from error
 
 
 def _equals(left: Operand, right: str, scope: Scope) -> Test:
@@ -89,7 +89,7 @@ def _ordered(first: Value, middle: Value, last: Value) -> bool:
 def _between(left: Operand, right: str, scope: Scope) -> Test:
     low, at, high = right.partition("@")
     if not at:
-        raise InvalidTerm(right)
+        raise InvalidTermError(right)
     return _within(left, literal(low, scope), literal(high, scope))
 
 
@@ -97,7 +97,7 @@ def _on(inside: bool) -> Maker:
     def make(left: Operand, right: str, scope: Scope) -> Test:
         parts = right.split("@")
         if len(parts) != 3:
-            raise InvalidTerm(right)
+            raise InvalidTermError(right)
         return _within(left, literal(parts[1], scope), literal(parts[2], scope), inside=inside)
 
     return make
@@ -140,7 +140,7 @@ def _is_not_empty(left: Operand, right: str, scope: Scope) -> Test:
 def _other(left: Operand, name: str, scope: Scope) -> Operand:
     path = resolve_path(left.path.table, name) if left.path.local else None
     if path is None:
-        raise InvalidTerm(name)
+        raise InvalidTermError(name)
     return operand(path, scope)
 
 
@@ -179,7 +179,7 @@ def _distance(more: bool) -> Maker:
     def make(left: Operand, right: str, scope: Scope) -> Test:
         parts = right.split("@")
         if len(parts) != 4 or parts[2] not in ("after", "before") or not parts[3].isdigit():
-            raise InvalidTerm(right)
+            raise InvalidTermError(right)
         other = _other(left, parts[0], scope)
         unit, sign, count = _unit(parts[1]), 1 if parts[2] == "after" else -1, int(parts[3])
 
@@ -204,7 +204,7 @@ def _relative(symbol: str) -> Maker:
     def make(left: Operand, right: str, scope: Scope) -> Test:
         parts = right.split("@")
         if len(parts) != 4 or parts[2] not in ("ago", "ahead") or not parts[3].isdigit():
-            raise InvalidTerm(right)
+            raise InvalidTermError(right)
         unit = _unit(parts[1])
         there = shift(
             scope.speaker.now.astimezone(scope.speaker.zone), unit, int(parts[3]) * (-1 if parts[2] == "ago" else 1)
@@ -226,7 +226,7 @@ _MONTHS = (
 def _date_part(left: Operand, right: str, scope: Scope) -> Test:
     parts = literal(right.partition("@")[2], scope).split("@")
     if len(parts) != 3:
-        raise InvalidTerm(right)
+        raise InvalidTermError(right)
     unit, wanted, sign = parts[0].lower(), parts[1].lower(), parts[2].upper()
     readers: dict[str, Callable[[datetime], int]] = {
         "dayofweek": lambda at: at.weekday(),
@@ -237,11 +237,11 @@ def _date_part(left: Operand, right: str, scope: Scope) -> Test:
         "week": lambda at: at.isocalendar().week,
     }
     if unit not in readers or sign not in ("EE", "GT", "GE", "LT", "LE"):
-        raise InvalidTerm(right)
+        raise InvalidTermError(right)
     named = _DAYS if unit == "dayofweek" else _MONTHS if unit == "month" else ()
     digits = re.search(r"\d+", wanted)
     if wanted not in named and digits is None:
-        raise InvalidTerm(right)
+        raise InvalidTermError(right)
     target = named.index(wanted) if wanted in named else int(digits[0]) if digits else 0
     accept = {"EE": _eq, "GT": _gt, "GE": _ge, "LT": _lt, "LE": _le}[sign]
     read, zone = readers[unit], scope.speaker.zone
@@ -255,14 +255,14 @@ def _instance_of(left: Operand, right: str, scope: Scope) -> Test:
 
 def _dynamic(left: Operand, right: str, scope: Scope) -> Test:
     if right != ME:
-        raise InvalidTerm(right)
+        raise InvalidTermError(right)
     return lambda row: left.stored(row) == scope.speaker.user_id
 
 
 def _unit(name: str) -> str:
     unit = "day" if name == "dayofweek" else name
     if unit not in ("minute", "hour", "day", "week", "month", "quarter", "year"):
-        raise InvalidTerm(name)
+        raise InvalidTermError(name)
     return unit
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from snow_assets.simulator.dictionary import column_map, exists, resolve_path
-from snow_assets.simulator.operands import Scope, operand
-from snow_assets.simulator.operators import OPERATORS, InvalidTerm, Operator, Test, literal
+from snow_assets.simulator.operands import Operand, Scope, operand
+from snow_assets.simulator.operators import OPERATORS, InvalidTermError, Operator, Test, literal
 from snow_assets.simulator.store import Row
 
 _SYMBOLS = "|".join(re.escape(symbol) for symbol in sorted(OPERATORS, key=len, reverse=True))
@@ -25,7 +26,7 @@ _CARET = "\x00"
 InvalidPolicy = Literal["drop", "no_rows", "forbid_403"]
 
 
-class QueryForbidden(Exception):
+class QueryForbiddenError(Exception):
     """The query uses a column that this account may not query, or (in one mode) one that does not exist."""
 
 
@@ -105,18 +106,18 @@ class Rights:
     unrangeable: Callable[[str, str], bool] = field(default=lambda table, column: False)
 
     def check(self, table: str, name: str, *, ranges: bool) -> None:
-        """Raise QueryForbidden when a part of the path may not be used."""
+        """Raise QueryForbiddenError when a part of the path may not be used."""
         path = resolve_path(table, name)
         if path is None:
             return
         places = [(table if i == 0 else path.hops[i - 1].reference, hop.name) for i, hop in enumerate(path.hops)]
         for where, column in (*places, (path.table, path.column.name)):
             if self.unreadable(where, column) or (ranges and self.unrangeable(where, column)):
-                raise QueryForbidden(f"{where}.{column}")
+                raise QueryForbiddenError(f"{where}.{column}")
 
 
 def read_query(table: str, text: str, scope: Scope, policy: InvalidPolicy, rights: Rights) -> Query:
-    """Understand ``sysparm_query``. Raises QueryForbidden."""
+    """Understand ``sysparm_query``. Raises QueryForbiddenError."""
     return _Reader(table, scope, policy, rights).read(text)
 
 
@@ -132,10 +133,14 @@ def read_pairs(table: str, pairs: Mapping[str, str], scope: Scope, rights: Right
         values = {value, *(stored for stored, label in path.column.choices if label.lower() == value.lower())}
         tests = [OPERATORS["="].make(left, one, scope) for one in sorted(values)]
         if left.kind == "reference":
-            tests.append(lambda row, left=left, shown=value.lower(): left.display(row).lower() == shown)
+            tests.append(_shows(left, value.lower()))
         stable = path.local and left.kind != "reference"
         clauses.append(tuple(Term((name, "=", value, at), test, stable) for at, test in enumerate(tests)))
     return Query((Group(clauses=tuple(clauses)),), ())
+
+
+def _shows(left: Operand, shown: str) -> Test:
+    return lambda row: left.display(row).lower() == shown
 
 
 class _Reader:
@@ -152,10 +157,8 @@ class _Reader:
             if not token or token == "EQ":
                 continue
             if token.startswith("RLQUERY"):
-                inner = [part for part in iter(lambda: next(tokens, "ENDRLQUERY"), "ENDRLQUERY")]
-                self._add(
-                    groups[-1], token, self._attempt(token, lambda t=token, i=inner: self._related(t, i)), either=False
-                )
+                inner = list(iter(lambda: next(tokens, "ENDRLQUERY"), "ENDRLQUERY"))
+                self._add(groups[-1], token, self._attempt(token, partial(self._related, token, inner)), either=False)
                 continue
             if order := _ORDER.match(token):
                 self._order(order[1], order[2])
@@ -168,13 +171,13 @@ class _Reader:
                 groups.append([])
                 if not token:
                     continue
-            term = self._attempt(token, lambda t=token: self._term(t))
+            term = self._attempt(token, partial(self._term, token))
             self._add(groups[-1], token, term, either=either)
         return self._finish(groups)
 
     def _finish(self, groups: list[list[list[Term]]]) -> Query:
         if self.invalid and self.policy == "forbid_403":
-            raise QueryForbidden(self.invalid[0])
+            raise QueryForbiddenError(self.invalid[0])
         asked = [clauses for clauses in groups if clauses] or [[]]
         nothing = bool(self.invalid) and self.policy == "no_rows"
         return Query(tuple(_group(clauses) for clauses in asked), tuple(self.order), tuple(self.invalid), nothing)
@@ -182,7 +185,7 @@ class _Reader:
     def _attempt(self, token: str, make: Callable[[], Term]) -> Term | None:
         try:
             return make()
-        except InvalidTerm:
+        except InvalidTermError:
             self.invalid.append(token)
             return None
 
@@ -209,11 +212,11 @@ class _Reader:
             return self._join(token)
         match = _TERM.match(token.removeprefix("GOTO"))
         if match is None:
-            raise InvalidTerm(token)
+            raise InvalidTermError(token)
         name, symbol, value = match.groups()
         path = resolve_path(self.table, name)
         if path is None:
-            raise InvalidTerm(token)
+            raise InvalidTermError(token)
         operator = OPERATORS[symbol]
         self.rights.check(self.table, name, ranges=operator.ranges)
         left = operand(path, self.scope)
@@ -249,7 +252,7 @@ class _Reader:
     def _related(self, token: str, inner: Iterable[str]) -> Term:
         match = _RELATED.match(token)
         if match is None or not exists(match[1]) or resolve_path(match[1], match[2]) is None:
-            raise InvalidTerm(token)
+            raise InvalidTermError(token)
         related, column, symbol, wanted = match[1], match[2], match[3], int(match[4])
         counts: dict[str, int] = {}
         for row in self._matching(related, "^".join(inner)):
@@ -267,7 +270,7 @@ class _Reader:
     def _join(self, token: str) -> Term:
         match = _JOIN.match(token)
         if match is None or not exists(match[3]) or match[2] not in column_map(self.table):
-            raise InvalidTerm(token)
+            raise InvalidTermError(token)
         column, other = match[2], match[4]
         values = {row.get(other, "") for row in self._matching(match[3], match[5] or "")}
         return Term(token, lambda row: row.get(column, "") in values, stable=False)

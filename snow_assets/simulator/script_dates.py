@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from snow_assets.simulator.clock import STORED
 
 
-class ScriptRefused(Exception):
+class ScriptRefusedError(Exception):
     """The expression is not one that a query may hold."""
 
 
@@ -36,17 +36,17 @@ _UNITS = ("minute", "hour", "day", "week", "month", "quarter", "year")
 
 
 def evaluate(expression: str, speaker: Speaker) -> str:
-    """The stored value that ``gs.daysAgoStart(7)`` and its like stand for. Raises ScriptRefused."""
+    """The stored value that ``gs.daysAgoStart(7)`` and its like stand for. Raises ScriptRefusedError."""
     match = _CALL.match(expression)
     if not match:
-        raise ScriptRefused(expression)
+        raise ScriptRefusedError(expression)
     function = FUNCTIONS.get(match[1])
     if function is None:
-        raise ScriptRefused(expression)
+        raise ScriptRefusedError(expression)
     try:
         return function(speaker, *_arguments(match[2]))
     except (TypeError, ValueError, OverflowError) as error:
-        raise ScriptRefused(expression) from error
+        raise ScriptRefusedError(expression) from error
 
 
 def _arguments(text: str) -> list[str]:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from snow_assets.simulator.wire import Asked, BadRequest, Connection, Reply
+from snow_assets.simulator.wire import Asked, BadRequestError, Connection, Reply
 
 if TYPE_CHECKING:
+    from snow_assets.simulator.faults import Faults
     from snow_assets.simulator.instance import Simulator
     from snow_assets.simulator.request_log import RequestLog
 
@@ -22,12 +23,17 @@ class SimulatorServer:
     """A simulated instance that is being served. A context manager; ``close`` is safe to call twice."""
 
     def __init__(
-        self, sim: Simulator, answer: Callable[[Asked], Reply], port: int = 0, host: str = "127.0.0.1"
+        self,
+        sim: Simulator,
+        answer: Callable[[Asked], Reply],
+        stopping: threading.Event,
+        port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         """Listen on ``host``:``port`` (0: a free one) and answer from now on."""
         self.sim = sim
         self._answer = answer
-        self._stopping = threading.Event()
+        self._stopping = stopping
         self._open: set[Connection] = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server((host, port), backlog=256, reuse_port=False)
@@ -53,9 +59,9 @@ class SimulatorServer:
         return self.sim.requests
 
     @property
-    def stopping(self) -> threading.Event:
-        """Set when the server is being closed; long waits end then."""
-        return self._stopping
+    def faults(self) -> Faults:
+        """The faults that are switched on."""
+        return self.sim.faults
 
     def close(self) -> None:
         """Stop listening and end every connection."""
@@ -94,7 +100,7 @@ class SimulatorServer:
         try:
             while not self._stopping.is_set() and self._one(connection):
                 pass
-        except (OSError, BadRequest, ValueError):
+        except (OSError, BadRequestError, ValueError):
             pass  # the client went away, or speaks something else
         finally:
             with self._lock:

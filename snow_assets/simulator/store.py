@@ -60,9 +60,8 @@ class Store:
         into = self._rows.setdefault(root_of(table) if exists(table) else table, {})
         if exists(table) and has_classes(table):
             for row in rows:
-                if row.get("sys_class_name") != table:
-                    row = {**row, "sys_class_name": table}
-                into[row["sys_id"]] = row
+                named = row.get("sys_class_name") == table
+                into[row["sys_id"]] = row if named else {**row, "sys_class_name": table}
         else:
             into.update((row["sys_id"], row) for row in rows)
 
@@ -188,6 +187,12 @@ class Store:
             if log and exists("sys_audit_delete"):
                 entry = {"tablename": real, "documentkey": sys_id, "display_value": old.get(title_column(real), "")}
                 self.insert("sys_audit_delete", {**entry, "user": user}, user)
+
+    def put(self, table: str, row: Row) -> None:
+        """Add or replace a row of class ``table`` as it is, system columns included."""
+        with self.lock:
+            new = {**row, "sys_class_name": table} if has_classes(table) else row
+            self._put(table, self.rows_of(table).get(row["sys_id"]), new)
 
     def _new_id(self) -> str:
         self._new_ids += 1

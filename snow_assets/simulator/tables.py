@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from snow_assets.simulator.access import Access
 from snow_assets.simulator.dictionary import exists
-from snow_assets.simulator.query import Query, QueryForbidden, read_pairs, read_query
+from snow_assets.simulator.query import Query, QueryForbiddenError, read_pairs, read_query
 from snow_assets.simulator.select import select
 from snow_assets.simulator.shape import Form, Mode, Shape
 from snow_assets.simulator.wire import Asked, Reply, failure
@@ -37,15 +37,13 @@ def list_rows(access: Access, asked: Asked, place: Place, table: str) -> Reply:
         return failure(400, f"Invalid table {table}")
     if table in access.knobs.closed_tables:
         return failure(403, "User Not Authorized", "Failed API level ACL Validation")
-    limit, offset = _number(asked, "sysparm_limit", DEFAULT_LIMIT), _number(asked, "sysparm_offset", 0)
-    if limit is None or limit <= 0:
-        detail = "sysparm_limit value must be a positive integer"
-        return failure(400, "Invalid value given for sysparm_limit", detail)
-    if offset is None or offset < 0:
-        return failure(400, "Invalid value given for sysparm_offset", "sysparm_offset value must not be negative")
+    window = _window(asked)
+    if isinstance(window, Reply):
+        return window
+    offset, limit = window
     try:
         query = understood(access, asked, table)
-    except QueryForbidden:
+    except QueryForbiddenError:
         return failure(403, *UNREADABLE)
     if table in access.knobs.denied_tables:
         query = Query((), (), nothing=True)
@@ -81,7 +79,7 @@ def one_row(access: Access, asked: Asked, place: Place, table: str, sys_id: str)
 
 
 def understood(access: Access, asked: Asked, table: str) -> Query:
-    """The query of a request: ``sysparm_query``, else its name=value pairs. Raises QueryForbidden."""
+    """The query of a request: ``sysparm_query``, else its name=value pairs. Raises QueryForbiddenError."""
     if "sysparm_query" in asked.params:
         return read_query(table, asked.params["sysparm_query"], access.scope, access.knobs.invalid_terms, access.rights)
     pairs = {name: value for name, value in asked.params.items() if not name.startswith("sysparm_")}
@@ -103,6 +101,17 @@ def shape_for(access: Access, asked: Asked, place: Place, table: str) -> Shape:
         null_unset_choices=access.knobs.null_unset_choices,
     )
     return access.shapes.get(form)
+
+
+def _window(asked: Asked) -> tuple[int, int] | Reply:
+    """Offset and limit, or the 400 that a wrong one gets."""
+    limit, offset = _number(asked, "sysparm_limit", DEFAULT_LIMIT), _number(asked, "sysparm_offset", 0)
+    if limit is None or limit <= 0:
+        detail = "sysparm_limit value must be a positive integer"
+        return failure(400, "Invalid value given for sysparm_limit", detail)
+    if offset is None or offset < 0:
+        return failure(400, "Invalid value given for sysparm_offset", "sysparm_offset value must not be negative")
+    return offset, limit
 
 
 def _mode(asked: Asked) -> Mode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
@@ -86,7 +87,7 @@ def failure(status: int, message: str, detail: str | None = None) -> Reply:
     return json_reply({"error": {"message": message, "detail": detail}, "status": "failure"}, status)
 
 
-class BadRequest(Exception):
+class BadRequestError(Exception):
     """Bytes that are no HTTP request."""
 
 
@@ -100,14 +101,14 @@ class Connection:
         self._pending = b""
 
     def read(self) -> Asked | None:
-        """The next request; None when the client has gone. Raises BadRequest."""
+        """The next request; None when the client has gone. Raises BadRequestError."""
         while b"\r\n\r\n" not in self._pending:
             more = self.sock.recv(65_536)
             if not more:
                 return None
             self._pending += more
             if len(self._pending) > MAX_HEAD:
-                raise BadRequest("request head too large")
+                raise BadRequestError("request head too large")
         head, _, self._pending = self._pending.partition(b"\r\n\r\n")
         asked = _parse_head(head.decode("latin-1"))
         length = int(asked.headers.get("content-length", "0") or "0")
@@ -178,10 +179,8 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection; wakes a thread that reads from it."""
-        try:
+        with contextlib.suppress(OSError):  # already gone
             self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # already gone
         self.sock.close()
 
 
@@ -189,7 +188,7 @@ def _parse_head(head: str) -> Asked:
     lines = head.split("\r\n")
     parts = lines[0].split(" ")
     if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
-        raise BadRequest("malformed request line")
+        raise BadRequestError("malformed request line")
     method, target, version = parts
     headers: dict[str, str] = {}
     for line in lines[1:]:

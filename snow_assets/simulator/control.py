@@ -1,0 +1,64 @@
+"""Steering a running simulator over HTTP, without sign-in: faults, the request log, the clock.
+
+``GET /simulator/faults`` lists the active rules, ``POST`` adds one (or a list) from a JSON or YAML body, ``DELETE``
+removes all, or the one that ``?id=N`` names. ``GET /simulator/requests`` returns the request log (``?last=N`` the
+newest N), ``DELETE`` empties it. ``GET /simulator/clock`` tells the instance's time, ``POST`` with a body such as
+``2016-05-01 12:00:00`` moves it there, replaying an event log on the way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snow_assets.simulator.clock import parse_moment
+from snow_assets.simulator.faults import describe, read_rules
+from snow_assets.simulator.wire import Asked, Reply, failure, json_reply
+
+if TYPE_CHECKING:
+    from snow_assets.simulator.instance import Simulator
+
+PREFIX = "/simulator/"
+
+
+def control(sim: Simulator, asked: Asked) -> Reply:
+    """Answer a request whose path begins with ``PREFIX``."""
+    match asked.path.removeprefix(PREFIX).strip("/"):
+        case "faults":
+            return _faults(sim, asked)
+        case "requests":
+            return _requests(sim, asked)
+        case "clock":
+            return _clock(sim, asked)
+        case _:
+            return failure(404, "No such control", "known: /simulator/faults, /simulator/requests, /simulator/clock")
+
+
+def _faults(sim: Simulator, asked: Asked) -> Reply:
+    if asked.method == "DELETE":
+        sim.faults.clear(int(asked.params["id"]) if asked.params.get("id", "").isdigit() else None)
+    elif asked.method == "POST":
+        try:
+            text = asked.body.decode()
+            sim.faults.add(
+                *read_rules(text if text.lstrip().startswith(("[", "-")) or "faults" in text else f"[{text}]")
+            )
+        except (ValueError, UnicodeDecodeError) as error:
+            return failure(400, "Invalid fault", str(error))
+    return json_reply({"faults": describe(sim.faults.rules())})
+
+
+def _requests(sim: Simulator, asked: Asked) -> Reply:
+    if asked.method == "DELETE":
+        sim.requests.clear()
+    entries = sim.requests.as_documents()
+    last = asked.params.get("last", "")
+    return json_reply({"total": sim.requests.total, "requests": entries[-int(last) :] if last.isdigit() else entries})
+
+
+def _clock(sim: Simulator, asked: Asked) -> Reply:
+    if asked.method == "POST":
+        try:
+            sim.move_to(parse_moment(asked.body.decode()))
+        except (ValueError, UnicodeDecodeError) as error:
+            return failure(400, "Invalid moment", str(error))
+    return json_reply({"now": sim.clock.now().isoformat(timespec="seconds")})

@@ -1,0 +1,192 @@
+"""Faults on demand: which requests they hit, how often, and the list of those that are active.
+
+A rule is plain data, from a YAML or JSON file, over HTTP or in process::
+
+    {"kind": "html_503", "table": "incident", "times": 3}
+    {"kind": "reset_inside_body", "request": "list", "every": 50}
+    {"kind": "error_500", "sys_id": "57af7aec73d423002728660c4cf6a71c", "narrow": False}   # until it is removed
+
+What a rule may say, besides its ``kind`` (see ``fault_kinds.KINDS``) and that kind's own parameters:
+
+=============  ====================================================================================================
+``table``      only requests of this table
+``request``    only this kind: ``list``, ``record``, ``count``, ``token``, ``file``, ``other``; any but ``token`` when
+               left out
+``path``       only paths that begin so
+``query``      only a ``sysparm_query`` that holds this text
+``sys_id``     only pages on which this row would be
+``low, high``  only pages with a row from ``low`` to ``high`` (``high`` excluded)
+``covers``     only queries whose sys_id range holds this sys_id, whether or not there is such a row
+``offset``     only this ``sysparm_offset``
+``narrow``     true: only requests of ``sysparm_fields=sys_id``; false: only others
+``fresh``      true: only requests without a session cookie; false: only with one
+``first``      true: only requests that ask for a count; false: only those with ``sysparm_no_count``
+``probability``  hit a matching request with this probability, seeded by ``seed`` (0)
+``after``      let so many matching requests pass first
+``every``      then hit one of so many (1)
+``times``      and stop after so many hits (no end when left out)
+=============  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from snow_assets.simulator.fault_kinds import KINDS, Context
+from snow_assets.simulator.wire import Asked, Reply
+
+_MATCHES = frozenset({
+    "table", "request", "path", "query", "sys_id", "low", "high", "covers", "offset", "narrow", "fresh", "first",
+})  # fmt: skip
+_RHYTHM = frozenset({"probability", "seed", "after", "every", "times"})
+_BOUND = re.compile(r"sys_id(>=|<=|>|<)([0-9a-zA-Z]+)")
+
+
+class FaultRule:
+    """One active rule. ``matched`` and ``hits`` count the requests that it saw and those that it spoiled."""
+
+    def __init__(self, number: int, document: Mapping[str, Any]) -> None:
+        """Check and keep ``document``; ValueError names what is wrong with it."""
+        self.number, self.document = number, dict(document)
+        self.matched = self.hits = 0
+        name = self.document.get("kind")
+        if name not in KINDS:
+            raise ValueError(f"unknown kind of fault {name!r}; known: {', '.join(sorted(KINDS))}")
+        self.kind = KINDS[name]
+        unknown = set(self.document) - _MATCHES - _RHYTHM - set(self.kind.parameters) - {"kind"}
+        if unknown:
+            known = ", ".join(sorted(_MATCHES | _RHYTHM | set(self.kind.parameters)))
+            raise ValueError(f"fault {name}: unknown key {min(unknown)!r}; known: {known}")
+        self._random = random.Random(self.document.get("seed", 0))
+        self._lock = threading.Lock()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The kind's parameters, defaults filled in."""
+        return {name: self.document.get(name, default) for name, default in self.kind.parameters.items()}
+
+    def due(self, asked: Asked, reply: Reply) -> bool:
+        """Whether this request is hit; counts it."""
+        if not self._concerns(asked, reply):
+            return False
+        rule = self.document
+        with self._lock:
+            self.matched += 1
+            turn = self.matched - int(rule.get("after", 0))
+            spent = "times" in rule and self.hits >= int(rule["times"])
+            if spent or turn <= 0 or (turn - 1) % int(rule.get("every", 1)):
+                return False
+            if self._random.random() >= float(rule.get("probability", 1.0)):
+                return False
+            self.hits += 1
+            return True
+
+    def _concerns(self, asked: Asked, reply: Reply) -> bool:
+        rule = self.document
+        wanted = rule.get("request")
+        if (reply.kind != wanted) if wanted else (reply.kind == "token"):
+            return False
+        query = asked.params.get("sysparm_query", "")
+        checks: dict[str, Callable[[Any], bool]] = {
+            "table": lambda value: reply.table == value,
+            "path": asked.path.startswith,
+            "query": lambda value: value in query,
+            "sys_id": lambda value: value in reply.ids,
+            "covers": lambda value: _covers(query, value),
+            "offset": lambda value: asked.params.get("sysparm_offset", "0") == str(value),
+            "narrow": lambda value: (asked.params.get("sysparm_fields") == "sys_id") is value,
+            "fresh": lambda value: ("JSESSIONID" not in asked.headers.get("cookie", "")) is value,
+            "first": lambda value: (not asked.flag("sysparm_no_count")) is value,
+        }
+        if any(name in rule and not check(rule[name]) for name, check in checks.items()):
+            return False
+        if "low" in rule or "high" in rule:
+            low, high = rule.get("low") or "", rule.get("high") or "\uffff"
+            return any(low <= one < high for one in reply.ids)
+        return True
+
+    def as_document(self) -> dict[str, Any]:
+        """The rule and its counters."""
+        return {"id": self.number, **self.document, "matched": self.matched, "hits": self.hits}
+
+
+class Faults:
+    """The active rules of one instance, in the order in which they were added. Thread-safe."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._rules: dict[int, FaultRule] = {}
+        self._numbers = 0
+        self._lock = threading.Lock()
+
+    def add(self, *documents: Mapping[str, Any], **parts: Any) -> int:
+        """Activate rules (mappings, or one given by keywords); returns the number of the last. Raises ValueError."""
+        number = 0
+        for document in (*documents, *([parts] if parts else [])):
+            with self._lock:
+                self._numbers += 1
+                number = self._numbers
+                self._rules[number] = FaultRule(number, document)
+        return number
+
+    def clear(self, number: int | None = None) -> None:
+        """Remove one rule, or all of them."""
+        with self._lock:
+            if number is None:
+                self._rules.clear()
+            else:
+                self._rules.pop(number, None)
+
+    def load(self, path: str | Path) -> None:
+        """Add the rules of a JSON or YAML file: a list, or a map with the list under ``faults``."""
+        self.add(*read_rules(Path(path).read_text(encoding="utf-8")))
+
+    def rules(self) -> list[FaultRule]:
+        """The active rules."""
+        with self._lock:
+            return list(self._rules.values())
+
+    def __iter__(self) -> Any:
+        return iter(self.rules())
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def apply(self, asked: Asked, reply: Reply, context: Context) -> tuple[Reply, str]:
+        """The answer after the faults that are due, and their kinds joined by commas."""
+        names = []
+        for rule in self.rules() if self._rules else ():
+            if rule.due(asked, reply):
+                names.append(rule.kind.name)
+                reply = rule.kind.apply(reply, context, rule.parameters)
+        return reply, ",".join(names)
+
+
+def read_rules(text: str) -> list[dict[str, Any]]:
+    """Rules from JSON or YAML text. Raises ValueError when it is neither, or holds no list of maps."""
+    try:
+        document = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ValueError(f"the faults are neither JSON nor YAML: {error}") from error
+    rules = document.get("faults") if isinstance(document, dict) else document
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        raise ValueError("the faults must be a list of maps, or a map with such a list under 'faults'")
+    return rules
+
+
+def describe(rules: Iterable[FaultRule]) -> list[dict[str, Any]]:
+    """Rules as plain data."""
+    return [rule.as_document() for rule in rules]
+
+
+def _covers(query: str, sys_id: str) -> bool:
+    tests = {">=": sys_id.__ge__, "<=": sys_id.__le__, ">": sys_id.__gt__, "<": sys_id.__lt__}
+    return all(tests[symbol](bound.lower()) for symbol, bound in _BOUND.findall(query))
