@@ -2,16 +2,37 @@
 
 The parts: ``snow_assets.servicenow`` (a client for one instance), ``snow_assets.pulls`` (plan, slices, totals, dataset),
 ``snow_assets.assets`` (their Dagster face), ``snow_assets.cli`` (the command ``snow-assets``) and
-``snow_assets.simulator`` (an instance on loopback).
+``snow_assets.simulator`` (an instance on loopback). ``snow_assets.read("incidents")`` gives what a pull has published
+as an Arrow table.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("snow_assets")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
+if TYPE_CHECKING:
+    from snow_assets.reader import read
 
-__all__ = ["__version__"]
+    __version__: str
+
+__all__ = ["__version__", "read"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, so that importing a part of the package does not import all of it."""
+    if name == "read":
+        from snow_assets.reader import read  # noqa: PLC0415 - see above
+
+        return read
+    if name == "__version__":
+        return _version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - costs 20 ms
+
+    try:
+        return version("snow_assets")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"

@@ -1,0 +1,29 @@
+"""``snow-assets table``: where the Delta table lies, and how to read it."""
+
+from __future__ import annotations
+
+import click
+
+from snow_assets.cli.app import App, command_options, complete_pull
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_pull)
+@command_options
+def table(app: App, name: str) -> None:
+    """Print the location of the Delta table of the pull NAME, and a line each for DuckDB, Polars and pandas.
+
+    The lines read the table's files, so that DuckDB needs no extension, and end in a data frame or relation.
+    """
+    from snow_assets.reader import dataset_of
+
+    dataset = dataset_of(app.landing(name))
+    location = dataset.location
+    files = f"deltalake.DeltaTable({location!r}).file_uris()"
+    lines = {
+        "duckdb": f"import deltalake, duckdb; rows = duckdb.read_parquet({files})",
+        "polars": f"import deltalake, polars; rows = polars.scan_parquet({files}).collect()",
+        "pandas": f"import deltalake, pandas; rows = pandas.read_parquet({files})",
+    }
+    data = {"pull": name, "location": location, "version": dataset.version, "plan": dataset.plan, "rows": dataset.rows}
+    app.result({**data, "read": lines}, [location, *(f"{engine + ':':8}{line}" for engine, line in lines.items())])
