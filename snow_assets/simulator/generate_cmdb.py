@@ -252,12 +252,12 @@ def _relation_types(source: Source) -> list[Row]:
 
 
 def _relations(source: Source, n: int, items: Sequence[str], types: Sequence[str]) -> list[Row]:
-    """Mostly between the first items, so that some have many; one end in a hundred is gone."""
+    """From every fourth item, so that some have many; one far end in a hundred is gone."""
     dice = source.dice("cmdb_rel_ci")
     n = n if items else 0
     created = [source.now - k for k in dice.integers(n, DAY, 900 * DAY)]
     gone = dice.sys_ids(max(1, n // 100))
-    hubs = list(items[: max(1, len(items) // 4)])
+    hubs = list(items[::4])
     ends = [*items, *gone]
     columns: dict[str, Column] = {
         "sys_id": dice.sys_ids(n),
