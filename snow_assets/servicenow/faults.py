@@ -43,7 +43,7 @@ _TABLE: Final = (
     Fault("connection_refused", "nobody listens at the address, or it cannot be reached", outage=True),
     Fault("connection_reset", "the connection ended before or inside the answer", halve_at_last=True),
     Fault("unknown_host", "the name server knows no such host", retry=False, fatal=True),
-    Fault("dns", "the name server did not answer", outage=True),
+    Fault("dns", "the name server did not answer"),
     Fault("tls", "the TLS handshake failed", outage=True),
     Fault("tls_certificate", "the certificate is not trusted, or names another host", retry=False, fatal=True),
     Fault("proxy", "the proxy refused or could not reach the instance", outage=True),

@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 import requests
@@ -97,6 +97,12 @@ class Transport:
         self._local = threading.local()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self._deadlines = Deadlines()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def send(self, request: Request) -> Answer:
         """The answer to ``request``; transport faults are in ``Answer.fault``. Raises ``CredentialsError`` only."""
@@ -204,12 +210,18 @@ def _socket_of(response: requests.Response) -> socket.socket | None:
 def name_fault(error: BaseException) -> tuple[str, str]:
     """The name in the table of faults for what a library raised, and a line about it without any secret."""
     chain = list(_chain(error))
-    if any(isinstance(link, urllib3.exceptions.ProxyError) for link in chain):
-        return "proxy", "the proxy refused or cannot be reached"
     for link in chain:
-        if (found := _name_of(link)) is not None:
-            return found
-    for kind, name in _REQUESTS_FAULTS:
+        if isinstance(link, urllib3.exceptions.ProxyError):
+            return "proxy", "the proxy refused or cannot be reached"
+        if isinstance(link, socket.gaierror):
+            unknown = link.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+            return ("unknown_host" if unknown else "dns"), str(link.strerror)
+        if type(link).__name__ in ("SSLCertVerificationError", "CertificateError"):
+            return "tls_certificate", str(getattr(link, "verify_message", "") or "")
+    for kind, name, detail in _FAULTS:
+        if any(isinstance(link, kind) for link in chain):
+            return name, detail
+    for kind, name in _OUTERMOST:
         if isinstance(error, kind):
             return name, type(error).__name__
     return "transport", type(chain[0]).__name__
@@ -227,35 +239,24 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     return reversed(seen.values())
 
 
-def _name_of(link: BaseException) -> tuple[str, str] | None:
-    if isinstance(link, socket.gaierror):
-        unknown = link.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
-        return ("unknown_host" if unknown else "dns"), str(link.strerror)
-    for kind, name, detail in _FAULTS:
-        if isinstance(link, kind):
-            return name, detail
-    if type(link).__name__ in ("SSLCertVerificationError", "CertificateError"):
-        return "tls_certificate", str(getattr(link, "verify_message", "") or "")
-    return None
-
-
-# What tells anywhere in the chain.
+# What tells anywhere in the chain, the surest first.
 _FAULTS: Final[tuple[tuple[type[BaseException], str, str], ...]] = (
     (_TooSlow, "too_slow", "cut off after connect plus read time-out"),
+    (ConnectionRefusedError, "connection_refused", ""),
+    (urllib3.exceptions.NewConnectionError, "connection_refused", "no way to the host"),
     (urllib3.exceptions.ConnectTimeoutError, "connect_timeout", ""),
     (urllib3.exceptions.ReadTimeoutError, "timeout", ""),
     (urllib3.exceptions.DecodeError, "broken_gzip", ""),
     (urllib3.exceptions.IncompleteRead, "truncated_body", ""),
     (http.client.IncompleteRead, "truncated_body", ""),
     (urllib3.exceptions.InvalidChunkLength, "truncated_body", "chunks without an end"),
-    (ConnectionRefusedError, "connection_refused", ""),
     (http.client.RemoteDisconnected, "connection_reset", ""),
     (ConnectionResetError, "connection_reset", ""),
     (BrokenPipeError, "connection_reset", ""),
     (http.client.BadStatusLine, "connection_reset", "no HTTP answer"),
 )
 # What only the outermost exception tells.
-_REQUESTS_FAULTS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+_OUTERMOST: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (requests.exceptions.ProxyError, "proxy"),
     (requests.exceptions.SSLError, "tls"),
     (urllib3.exceptions.SSLError, "tls"),

@@ -112,6 +112,7 @@ def test_what_is_not_known_whole_is_refused_and_named(text: str) -> None:
 
 _names = st.sampled_from(["a", "state", "sys_id", "u_x9", "caller_id.name", "a.b.c", "order", "orderby", "in", "eq"])
 _plain = st.text("abEQNORINDBY=<>!*@,. 0é世", max_size=8)
+_JOINS: list[Literal["^", "^OR"]] = ["^", "^OR"]
 _with_value = sorted(OPERATORS - {"ISEMPTY", "ISNOTEMPTY", "ANYTHING", "EMPTYSTRING", "%"})
 
 
@@ -131,7 +132,7 @@ def _queries(draw: st.DrawFn) -> EncodedQuery:
     groups = []
     for _ in range(draw(st.integers(0, 3))):
         size = draw(st.integers(1, 4))
-        joins: list[Literal["^", "^OR"]] = ["^", *(draw(st.sampled_from(["^", "^OR"])) for _ in range(size - 1))]
+        joins = [_JOINS[0], *(draw(st.sampled_from(_JOINS)) for _ in range(size - 1))]
         groups.append(tuple(draw(_term(joined_by)) for joined_by in joins))
     order = tuple(Order(draw(_names)) for _ in range(draw(st.integers(0, 2))))
     return EncodedQuery(tuple(groups), order)
