@@ -58,7 +58,7 @@ def totals_asset(pull: PullConfig) -> dg.AssetsDefinition:
                 yield checks.incomplete_result(error)
                 raise
             except PublishRefused:
-                context.instance.add_run_tags(context.run_id, {REFUSED_TAG: "true"})
+                context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
                 refused = read_totals(store, plan.plan_id)
                 if refused is not None:
                     yield from checks.totals_results(refused, pull)
@@ -91,7 +91,7 @@ def dataset_asset(pull: PullConfig) -> dg.AssetsDefinition:
             try:
                 published = publish(plan, totals, store, pull, accept=config.accept)
             except PublishRefused as error:
-                context.instance.add_run_tags(context.run_id, {REFUSED_TAG: "true"})
+                context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
                 yield checks.acceptable_result(error)
                 raise
         yield checks.acceptable_result(None)
@@ -102,10 +102,10 @@ def dataset_asset(pull: PullConfig) -> dg.AssetsDefinition:
 
 def _plan(context: dg.AssetExecutionContext, landing: Landing, pull: PullConfig, plan_id: str | None) -> Plan:
     """The plan of this run: the one asked for, else the one an earlier step took, else the newest. Tags the run."""
-    run = context.instance.get_run_by_id(context.run_id)
+    run = context.instance.get_run_by_id(context.run.run_id)
     chosen = plan_id or (run.tags.get(PLAN_TAG) if run else None)
     plan = landing.read_plan(chosen) if chosen else landing.latest_plan()
     if plan is None:
         raise PlanIncomplete("has no plan yet", key="pull", value=pull.name, hint="materialise its plan asset")
-    context.instance.add_run_tags(context.run_id, run_tags(pull.name, "publish", plan.plan_id))
+    context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "publish", plan.plan_id))
     return plan

@@ -32,7 +32,7 @@ def _enter(stack: ExitStack, landing: Landing, context: dg.AssetExecutionContext
     told = False
     while True:
         try:
-            stack.enter_context(lease(landing, f"{RUN_HOLDER}{context.run_id}"))
+            stack.enter_context(lease(landing, f"{RUN_HOLDER}{context.run.run_id}"))
         except LeaseHeld:
             holder = lease_holder(landing) or ""
             if not (queue and holder.startswith(RUN_HOLDER)) and time.monotonic() > patience:

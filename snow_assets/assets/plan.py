@@ -42,7 +42,7 @@ def plan_asset(pull: PullConfig, pool: str) -> dg.AssetsDefinition:
                 planned = make_plan(pull, client, store, new=config.new)
                 _sync_partitions(context.instance, names, planned)
         plan_id = planned.plan.plan_id
-        context.instance.add_run_tags(context.run_id, run_tags(pull.name, "plan", plan_id))
+        context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "plan", plan_id))
         if planned.retired:
             context.log.info("retired plans %s with their partitions and files", ", ".join(planned.retired))
         return dg.MaterializeResult(metadata=_metadata(planned))

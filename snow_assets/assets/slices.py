@@ -54,7 +54,7 @@ def slices_asset(pull: PullConfig, pool: str) -> dg.AssetsDefinition:
     ) -> Iterator[Event]:
         keys = _partition_keys(context)
         plan_ids = sorted({plan_of(key) for key in keys})
-        context.instance.add_run_tags(context.run_id, run_tags(pull.name, "slices", plan_ids[-1]))
+        context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "slices", plan_ids[-1]))
         store = landing.open(pull.name)
         failed: list[tuple[str, SnowError]] = []
         with failures(), servicenow.client(pull) as client, hold(store, context, queue=True):

@@ -1,0 +1,73 @@
+"""What is due: the reconciler's decisions, as a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from snow_assets.assets.due import Due, LandSlices, Nothing, Publish, RunSeen, Situation, decide
+
+KEYS = [f"P/{offset}" for offset in range(6)]
+MINUTE = 60.0
+NOW = 100 * MINUTE
+
+
+def failed(minutes_ago: float, first: int = 0, last: int = 5) -> RunSeen:
+    return RunSeen("slices", "failure", NOW - minutes_ago * MINUTE, KEYS[first], KEYS[last])
+
+
+def situation(missing: list[int], *runs: RunSeen, published: bool = False, busy: str = "") -> Situation:
+    return Situation("p", "P", KEYS, [KEYS[i] for i in missing], published, runs, busy)
+
+
+ALL = list(range(6))
+PUBLISH_FAILED = RunSeen("publish", "failure", NOW - 6 * MINUTE)
+TABLE: list[tuple[str, Situation, Due | str]] = [
+    ("fresh plan", situation(ALL), LandSlices("P", "P/0", "P/5", 1)),
+    ("published", situation([], published=True), "is published"),
+    ("someone works on it", situation(ALL, busy="snow-assets pull works on it"), "snow-assets pull works on it"),
+    ("run in progress", situation(ALL, RunSeen("slices", "running", None, "P/0", "P/5")), "queued or in progress"),
+    ("failed just now", situation([2], failed(1)), "1 slices failed, try 2 in 4 min"),
+    ("failed 5 minutes ago", situation([2, 4], failed(5)), LandSlices("P", "P/2", "P/4", 2)),
+    ("failed twice, 19 minutes", situation([2], failed(30), failed(19, 2, 2)), "try 3 in 60 s"),
+    ("failed twice, 20 minutes", situation([2], failed(40), failed(20, 2, 2)), LandSlices("P", "P/2", "P/2", 3)),
+    ("failed thrice, 59 minutes", situation([2], failed(95), failed(80), failed(59)), "try 4 in 60 s"),
+    ("failed thrice, 60 minutes", situation([2], failed(95), failed(80), failed(60)), LandSlices("P", "P/2", "P/2", 4)),
+    ("failed four times", situation([2], failed(99), failed(95), failed(80), failed(70)), "giving up"),
+    ("never tried before failed", situation([1, 4, 5], failed(1, 0, 2)), LandSlices("P", "P/4", "P/5", 1)),
+    ("a success that left a gap counts", situation([2], replace(failed(1), outcome="success")), "try 2 in 4 min"),
+    ("complete", situation([]), Publish("P", 1)),
+    ("complete after failures", situation([], failed(1), failed(2)), Publish("P", 1)),
+    ("publishing failed", situation([], replace(PUBLISH_FAILED, ended=NOW)), "publishing failed, try 2 in 5 min"),
+    ("publishing failed a while ago", situation([], PUBLISH_FAILED), Publish("P", 2)),
+    ("publishing refused", situation([], replace(PUBLISH_FAILED, refused=True)), "accept: true"),
+    ("publishing failed for good", situation([], *[PUBLISH_FAILED] * 4), "publishing failed 4 times, giving up"),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_decision(given: Situation, expected: Due | str) -> None:
+    due = decide(given, now=NOW, repair_attempts=3, slices_per_run=250)
+
+    if isinstance(expected, str):
+        assert isinstance(due, Nothing)
+        assert expected in due.reason
+    else:
+        assert due == expected
+
+
+def test_a_long_plan_is_landed_in_chunks() -> None:
+    first = decide(situation(ALL), now=NOW, repair_attempts=3, slices_per_run=4)
+    assert first == LandSlices("P", "P/0", "P/3", 1)
+
+    done = RunSeen("slices", "success", NOW, "P/0", "P/3")
+    second = decide(situation([4, 5], done), now=NOW, repair_attempts=3, slices_per_run=4)
+    assert second == LandSlices("P", "P/4", "P/5", 1)
+
+
+def test_no_repair_where_none_is_wanted() -> None:
+    due = decide(situation([2], failed(99)), now=NOW, repair_attempts=0, slices_per_run=250)
+
+    assert isinstance(due, Nothing)
+    assert "giving up" in due.reason
