@@ -116,12 +116,12 @@ def report_failure(error: BaseException, *, as_json: bool, extra: dict[str, Any]
     return found.exit_code
 
 
-def report_signal(exit_code: int, *, as_json: bool) -> int:
+def report_signal(exit_code: int, *, as_json: bool, pulling: bool) -> int:
     """Say that a signal ended the command; returns the exit code."""
     name = "SIGTERM" if exit_code == TERMINATED else "SIGINT"
-    note(f"stopped by {name}; what has landed stays, and the next pull goes on from there")
+    hint = "what has landed stays, and the next pull goes on from there" if pulling else ""
+    note(f"stopped by {name}" + (f"; {hint}" if hint else ""))
     if as_json:
-        hint = "run it again to go on"
         error = {"key": "signal", "value": name, "message": "stopped by a signal", "hint": hint}
         print_json({"error": error, "retryable": True})
         sys.stdout.flush()

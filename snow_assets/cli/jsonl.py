@@ -11,6 +11,7 @@ from typing import BinaryIO
 import click
 
 from snow_assets.cli.app import App, command_options, complete_pull, note
+from snow_assets.errors import ConfigError
 
 
 @click.command()
@@ -47,6 +48,8 @@ def _lines(app: App, name: str) -> Iterator[bytes]:
 
 def _write(out: Path, lines: Iterator[bytes]) -> int:
     """Write ``out`` by a temporary file beside it; returns the number of lines."""
+    if not out.parent.is_dir():
+        raise ConfigError("is not in a folder that exists", key="--out", value=out)
     scratch = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         with scratch.open("wb") as file:

@@ -92,7 +92,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         except Reported as reported:
             return reported.exit_code
         except (KeyboardInterrupt, click.Abort):
-            return report_signal(signals.exit_code(), as_json=as_json)
+            return report_signal(signals.exit_code(), as_json=as_json, pulling="pull" in given)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             return 2

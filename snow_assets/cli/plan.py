@@ -1,0 +1,45 @@
+"""``snow-assets plan``: a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from snow_assets.cli.app import App, command_options, complete_pull
+from snow_assets.cli.estimate import Estimate, human_bytes, human_seconds
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_pull)
+@command_options
+def plan(app: App, name: str) -> None:
+    """Show what the pull NAME would ask for: rows, slices, requests, time, bytes. Writes nothing.
+
+    Asks the instance for its count and columns, proves that the query is honoured, and looks at a sample of 100 rows.
+    """
+    from snow_assets.cli.estimate import estimate
+    from snow_assets.pulls import look
+
+    pull = app.settings.pull(name)
+    with app.client(pull) as client:
+        preview = look(pull, client)
+        found = estimate(preview, pull, client)
+    data = {"pull": name, "table": pull.table, "query": pull.query, "as_of": preview.as_of.isoformat()}
+    estimated = found.as_dict()
+    app.result(
+        {**data, "fields": list(preview.fields), **estimated}, _lines(name, pull.table, pull.query, found)
+    )
+
+
+def _lines(name: str, table: str, query: str, found: Estimate) -> Iterator[str]:
+    rows = "unknown: the instance does not count" if found.counted is None else f"{found.counted:,}"
+    slices = "unknown" if found.slices is None else f"about {found.slices:,} of {found.slice_rows:,} rows"
+    yield f"pull      {name}: {table}{', ' + query if query else ', all rows'}"
+    yield f"rows      {rows}"
+    yield f"columns   {found.columns}"
+    yield f"slices    {slices}"
+    yield f"requests  {'unknown' if found.requests is None else f'about {found.requests:,}'}"
+    yield f"bytes     {'' if found.bytes is None else 'about '}{human_bytes(found.bytes)} of JSON"
+    about = "" if found.seconds is None else "about "
+    yield f"time      {about}{human_seconds(found.seconds)}, {found.at_a_time} requests at a time"
