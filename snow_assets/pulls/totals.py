@@ -30,8 +30,8 @@ class Totals:
     """The reconciliation of a plan. ``counted + sum(difference.rows) == landed + missing``; ``missing`` is 0.
 
     ``size`` is bytes of Parquet. ``counted`` and ``hidden`` are ``None`` where the instance refused to count.
-    ``digest`` is order-independent over all rows. ``cost`` is what the plan and its slices asked of the instance: requests, rows,
-    seconds waited by kind.
+    ``digest`` is order-independent over all rows. ``cost`` is what the plan and its slices asked of the instance:
+    requests, rows, seconds waited by kind.
     """
 
     pull: str

@@ -27,6 +27,7 @@ from snow_assets.servicenow.retry import TooHeavy, fetch
 
 MAX_SWEEPS = 8
 BATCH = 50  # sys_ids in one sys_idIN: 1,650 characters in every ^NQ group of a URL of 8,000
+LOOK_UPS = 3
 SAMPLE = 20
 
 
@@ -67,7 +68,8 @@ def read_range(reading: Reading, lo: str | None, hi: str | None, tally: Tally) -
 
 
 def _is_clean(state: RangeState) -> bool:
-    return state.all_full and _counted_without_hi(state) == state.landed + len(state.unreadable)
+    """Whether rows and count say the same without more. That a range is empty is never clean: keys must say so."""
+    return state.landed > 0 and state.all_full and _counted_without_hi(state) == state.landed + len(state.unreadable)
 
 
 def _counted_without_hi(state: RangeState) -> int | None:
@@ -92,15 +94,20 @@ class _Round:
     lost: dict[str, str]  # swept, but gone before they could be fetched
 
     @property
+    def shown(self) -> set[str]:
+        """Every key that was shown, the lost ones included."""
+        return self.visible | self.lost.keys()
+
+    @property
     def hidden(self) -> int | None:
-        """Counted minus visible; negative where the instance counts fewer than it shows."""
-        return None if self.counted is None else self.counted - len(self.visible) - len(self.lost)
+        """Counted minus shown; negative where the instance counts fewer than it shows."""
+        return None if self.counted is None else self.counted - len(self.shown)
 
     def agrees_with(self, previous: _Round | None) -> bool:
         """Whether two rounds in a row say the same: the same rows, or, while rows move, as many hidden ones."""
         if previous is None:
             return False
-        return self.visible == previous.visible or (self.hidden is not None and self.hidden == previous.hidden)
+        return self.shown == previous.shown or (self.hidden is not None and self.hidden == previous.hidden)
 
 
 def _prove(state: RangeState) -> Procedure[RangeProof]:
@@ -189,17 +196,29 @@ def _by_ids(state: RangeState, batch: Sequence[str]) -> Procedure[Page]:
 
 
 def _look_up(state: RangeState, sys_ids: Sequence[str]) -> Procedure[dict[str, str]]:
-    """Why these rows are no longer seen: ``left_filter`` or ``deleted``. Still matching ones are left out."""
+    """Why these rows are no longer seen: ``left_filter`` or ``deleted``. Still matching ones are left out.
+
+    Absence is believed only after it was seen ``LOOK_UPS`` times, each in a session of its own.
+    """
     causes: dict[str, str] = {}
-    nothing = EncodedQuery.parse("")
+    everything = EncodedQuery()
     for batch in _batches(sys_ids, BATCH):
-        matching, _ = yield from narrow_page(state, [_in(batch)], purpose="lookup", limit=len(batch))
-        existing = matching
-        if state.reading.query.groups:
-            existing, _ = yield from narrow_page(state, [_in(batch)], purpose="lookup", limit=len(batch), query=nothing)
-        for sys_id in set(batch) - set(matching.ids):
-            causes[sys_id] = "left_filter" if sys_id in existing.ids else "deleted"
+        absent = set(batch)
+        for _ in range(LOOK_UPS):
+            if absent:
+                absent -= yield from _shown(state, absent, state.reading.query)
+        causes |= dict.fromkeys(absent, "deleted")
+        if absent and state.reading.query.groups:
+            existing = yield from _shown(state, absent, everything)
+            causes |= dict.fromkeys(existing, "left_filter")
     return causes
+
+
+def _shown(state: RangeState, sys_ids: Iterable[str], query: EncodedQuery) -> Procedure[set[str]]:
+    """Those of ``sys_ids`` that ``query`` shows."""
+    asked = sorted(sys_ids)
+    page, _ = yield from narrow_page(state, [_in(asked)], purpose="lookup", limit=len(asked), query=query)
+    return set(page.ids) & set(asked)
 
 
 def _explain(state: RangeState, last: _Round, repaired: Sequence[str]) -> RangeProof:
@@ -207,16 +226,15 @@ def _explain(state: RangeState, last: _Round, repaired: Sequence[str]) -> RangeP
     causes = [*_repaired(repaired), *_unreadable(state, last.visible)]
     for name in ("left_filter", "deleted"):
         ids = sorted(sys_id for sys_id, cause in last.gone.items() if cause == name)
-        causes += _cause(name, len(ids), "landed, then no longer among the keys, in two look-ups", ids)
+        causes += _cause(name, len(ids), "landed, then no longer among the keys, in three look-ups", ids)
     causes += _cause("gone", -len(last.lost), "seen by its key, gone before it could be read", sorted(last.lost))
     hidden = last.hidden
     if hidden is None:
         causes.append(Cause("count_unknown", 0, "the instance sent no count; hidden rows cannot be numbered"))
     else:
-        shown = len(last.visible) + len(last.lost)
-        evidence = f"counted {last.counted}, {shown} keys shown, twice"
+        evidence = f"counted {last.counted}, {len(last.shown)} keys shown, twice"
         causes += _cause("hidden" if hidden > 0 else "count_low", -hidden, evidence, ())
-    base = len(last.visible) + len(last.lost) if last.counted is None else last.counted
+    base = len(last.shown) if last.counted is None else last.counted
     unexplained = state.landed - base - sum(cause.rows for cause in causes)
     if unexplained:
         raise _unsettled(state, f"{abs(unexplained)} of its rows are unexplained")

@@ -19,6 +19,7 @@ from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.retry import RetryPolicy, TooHeavy, fetch
 
 WIDE = 10_000  # rows of a narrow request, which asks for sys_ids alone
+EMPTY_LOOKS = 3  # sessions that must see nothing before it is believed
 BYTE_BUDGET = 8_000_000  # a page's decoded body; larger ones shrink the next
 
 
@@ -231,27 +232,25 @@ def _after_short_page(state: RangeState, rows: int) -> Procedure[None]:
 
 def find_next(state: RangeState, terms: Sequence[str]) -> Procedure[str | None]:
     """The first sys_id that follows, by wide narrow requests in fresh sessions; ``None`` where nothing does."""
-    page, _ = yield from first_visible(state, terms, "tail", doubt=state.landed != state.counted)
+    page, _ = yield from first_visible(state, terms, "tail")
     return page.ids[0] if page.ids else None
 
 
-def first_visible(
-    state: RangeState, terms: Sequence[str], purpose: Purpose, *, doubt: bool = True
-) -> Procedure[tuple[Page, int | None]]:
+def first_visible(state: RangeState, terms: Sequence[str], purpose: Purpose) -> Procedure[tuple[Page, int | None]]:
     """The first wide page of sys_ids that is not empty, and the count of the rows from its start on.
 
-    Walks past hidden rows by offset, since a row that cannot be seen gives no cursor. With ``doubt``, an empty page is
-    asked for twice before it is believed.
+    Walks past hidden rows by offset, since a row that cannot be seen gives no cursor. That nothing is there is
+    believed only after several sessions said so: an empty page is also what an instance in trouble answers.
     """
-    offset, believed = 0, not doubt
+    offset, looks = 0, 0
     counted: int | None = None
     while True:
         page, total = yield from narrow_page(state, terms, offset=offset, purpose=purpose)
         counted = total if counted is None else counted
+        looks += 1
         if page.ids:
             return page, counted
-        if not believed:
-            believed = True
+        if looks < EMPTY_LOOKS:
             continue
         offset += WIDE
         if offset >= (2 * WIDE if total is None else total):
