@@ -39,7 +39,7 @@ run_monitoring:
   max_runtime_seconds: 86400 # a run whose process died with its container would stay "started" for ever
   free_slots_after_run_end_seconds: 60 # else a killed run keeps its slot in the pool for ever
 
-# Only crashes are retried: what failed in a slice is repaired by the reconciler, which asks for the missing slices alone.
+# Only crashes are retried. The reconciler repairs what failed in a run: it asks for the missing slices alone.
 run_retries:
   enabled: true
   max_retries: 2
