@@ -16,9 +16,11 @@ from typing import Any, Final
 from snow_assets.errors import Cancelled
 from snow_assets.servicenow.exchange import Answer
 
-_RISE: Final = 1.05  # what one more request in flight must gain
+_SHARE: Final = 0.5  # of what more requests in flight could gain at best, this much must come
+_LEAST_RISE: Final = 0.03
+_LONGEST_STRIDE: Final = 4
 _CROWDED: Final = 0.25  # share of the answer time spent in the instance's queue
-_HOLD, _LONGEST_HOLD = 8, 64  # windows between two trials of a level that gained nothing
+_HOLD, _LONGEST_HOLD = 3, 64  # windows between two trials of a level that gained nothing
 _CAP_HOLD, _LONGEST_CAP_HOLD = 16, 256  # windows between two trials of a level that met a full queue
 _REQUEST_COST: Final = 2000.0  # bytes that a request without a body is worth: probes are work too
 _SEM_WAIT: Final = re.compile(r"sem_wait;dur=([0-9.]+)")
@@ -30,6 +32,7 @@ class _Window:
     count: int = 0
     work: float = 0.0
     peak: int = 0
+    in_flight: int = 0  # summed over the answers
     queued: float = 0.0
     seconds: float = 0.0
 
@@ -37,10 +40,11 @@ class _Window:
 class Ramp:
     """Decides the limit of requests in flight, one window (as many answers as the limit) at a time.
 
-    It starts at 2 and adds one; where work per second did not rise by 5 % in two windows, it steps back and tries
-    again later. It steps back where the instance reports waiting in its own queue. An overload (429, 5xx, a time-out)
-    halves the limit, once for all requests that were in flight then, after which it grows back to just below where
-    it failed; a full queue (429 without a time) makes that level a cap that is tried again ever more rarely.
+    It starts at 2 and adds one, then two, then four at a time, as long as work per second rises by half of what it
+    could rise at best; where it did not in two windows, it goes back, and tries again ever later. It steps back where
+    the instance reports waiting in its own queue. An overload (429, 5xx, a time-out) halves the limit, once for all
+    requests that were in flight then, after which it grows back to just below where it failed; a full queue (429
+    without a time) makes that level a cap that is tried again ever more rarely.
     """
 
     def __init__(self, max_workers: int) -> None:
@@ -53,6 +57,8 @@ class Ramp:
         self._window: _Window | None = None
         self._base = 0.0
         self._trial: list[float] | None = None  # rates seen at the level that is on trial
+        self._from = self.limit  # the level before the trial
+        self._stride = 1
         self._hold, self._next_hold = 0, _HOLD
         self._cap_hold = _CAP_HOLD
         self._cut_at = float("-inf")
@@ -71,16 +77,21 @@ class Ramp:
             self._window = _Window(now)
             return
         window = self._window
+        if now - seconds < window.start:
+            return  # sent under the limit before: it tells nothing of this one
         window.count += 1
         window.work += work + _REQUEST_COST
         window.peak = max(window.peak, in_flight)
+        window.in_flight += in_flight
         window.queued += queued
         window.seconds += seconds
         if window.count < max(self.limit, 3):
             return
         self._window = _Window(now)
         if window.peak >= self.limit:  # else the threads, not the limit, bounded it: nothing was learned
-            self._judge(now, window.work / max(now - window.start, 1e-6), window.queued > _CROWDED * window.seconds)
+            # Work of one request per second, times how many there were: steadier than counting answers in a short time.
+            rate = window.work / max(window.seconds, 1e-6) * window.in_flight / window.count
+            self._judge(now, rate, window.queued > _CROWDED * window.seconds)
 
     def overloaded(self, now: float, *, started: float, full_queue: bool, why: str) -> None:
         """A request that was sent at ``started`` met an overload."""
@@ -88,12 +99,14 @@ class Ramp:
             return
         self._cut_at = now
         self.cuts += 1
-        self._known = max(1, self.limit - 1)
+        if self.limit >= self._known:  # else it was still growing back: one outage cuts several times
+            self._known = max(1, self.limit - 1)
         if full_queue:
-            self._cap = self._known
+            self._cap = self._known = max(1, self.limit - 1)
             self._hold = self._cap_hold
             self._cap_hold = min(2 * self._cap_hold, _LONGEST_CAP_HOLD)
         self._trial = None
+        self._stride = 1
         self._move(now, max(1, self.limit // 2), why)
 
     def bound(self, max_workers: int) -> None:
@@ -107,7 +120,7 @@ class Ramp:
             self._move(now, self.limit + 1, "growing back")
             return
         if crowded and self.limit > 2:
-            self._step_back(now, "the instance queues")
+            self._step_back(now, self.limit - 1, "the instance queues")
             return
         if self._trial is not None:
             self._judge_trial(now, rate, self._trial)
@@ -123,31 +136,35 @@ class Ramp:
     def _judge_trial(self, now: float, rate: float, rates: list[float]) -> None:
         rates.append(rate)
         mean = sum(rates) / len(rates)
-        if mean >= _RISE * self._base:
+        most = self.limit / self._from - 1
+        if mean >= self._base * (1 + max(_LEAST_RISE, _SHARE * most)):
             self._base = mean
+            self._stride = min(2 * self._stride, _LONGEST_STRIDE)
             self._next_hold = _HOLD
             if self.limit >= self._cap:  # it went well at the cap: it is none any more
                 self._cap = self.max_workers
             self._try_more(now)
         elif len(rates) >= 2:
-            self._step_back(now, "no gain")
+            self._step_back(now, self._from, "no gain")
 
     def _try_more(self, now: float) -> None:
         self._trial = None
         if self.limit < self._cap:
             self._trial = []
-            self._move(now, self.limit + 1, "trial")
+            self._from = self.limit
+            self._move(now, min(self.limit + self._stride, self._cap), "trial")
 
-    def _step_back(self, now: float, why: str) -> None:
+    def _step_back(self, now: float, back: int, why: str) -> None:
         self._trial = None
         self._hold, self._next_hold = self._next_hold, min(2 * self._next_hold, _LONGEST_HOLD)
         self._known = 0
-        self._move(now, max(1, self.limit - 1), why)
+        self._stride = 1
+        self._move(now, max(1, back), why)
 
     def _move(self, now: float, limit: int, why: str) -> None:
         self.limit = limit
         self.history.append((now, limit, why))
-        self._window = None
+        self._window = _Window(now)
 
 
 class Governor:
