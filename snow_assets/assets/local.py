@@ -16,7 +16,7 @@ from snow_assets.assets.failures import cause
 from snow_assets.assets.keys import PullNames, publish_config, range_tags, run_tags
 from snow_assets.assets.pull import pull_parts
 from snow_assets.assets.slices import SlicesFailed
-from snow_assets.config import Environment, PullConfig, Settings
+from snow_assets.config import Credentials, Environment, PullConfig, Settings
 from snow_assets.dagster_home import write_dagster_home
 from snow_assets.errors import PlanIncomplete, SnowError
 from snow_assets.pulls import Dataset, Landing, Plan, Totals, lease, missing_keys, published, read_totals
@@ -64,12 +64,13 @@ def run_pull(
     stays.
     """
     pull = settings.pull(name)
+    environment.require_url(settings.instance)
+    Credentials.from_environment(environment)
     environment.export()
     definitions = _definitions(settings, environment, pull)
     landing = Landing.open(environment.data_dir, name)
     landing.check_writable()
     with ExitStack() as stack:
-        stack.enter_context(quiet())
         instance = stack.enter_context(local_instance(environment))
         stack.enter_context(lease(landing, f"snow-assets pull, process {os.getpid()}"))
         if on_progress is not None:
@@ -157,8 +158,9 @@ class _Runs:
     def _run(self, job: str, tags: Mapping[str, str], config: Mapping[str, Any] | None = None) -> None:
         """Run a job here; raises the ``SnowError`` behind its failure, or ``SlicesFailed``."""
         resolved = self.definitions.resolve_job_def(job)
+        whole = {**(config or {}), **_loggers()}
         try:
-            result = resolved.execute_in_process(run_config=config, tags=dict(tags), instance=self.instance)
+            result = resolved.execute_in_process(run_config=whole, tags=dict(tags), instance=self.instance)
         except SlicesFailed:
             raise
         except dg.DagsterExecutionInterruptedError:
@@ -181,16 +183,7 @@ def local_instance(environment: Environment) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Dagster's log off the terminal unless the root logger wants debug messages; the event log has it all."""
-    loggers = [logging.getLogger(name) for name in ("dagster", "dagster-dbt", "dagster.builtin")]
-    levels = [logger.level for logger in loggers]
-    if not logging.getLogger().isEnabledFor(logging.DEBUG):
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def _loggers() -> dict[str, Any]:
+    """Run config that keeps Dagster's log off the terminal unless debug messages are wanted."""
+    level = "DEBUG" if logging.getLogger("snow_assets").isEnabledFor(logging.DEBUG) else "CRITICAL"
+    return {"loggers": {"console": {"config": {"log_level": level}}}}

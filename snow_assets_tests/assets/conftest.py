@@ -137,4 +137,4 @@ def settings(folder: Path, **changes: Any) -> Settings:
         "retry_backoff": 0.01,
         **changes,
     }
-    return Settings(pulls={"incidents": pull}, path=folder / "pulls.yaml")  # type: ignore[dict-item]
+    return Settings(pulls={"incidents": pull}, path=folder / "pulls.yaml")

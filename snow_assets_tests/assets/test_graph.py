@@ -51,8 +51,8 @@ def definitions(folder: Path, **values: str) -> dg.Definitions:
         pulls={
             "incidents": {"table": "incident", "schedule": {"cron": "0 2 * * *", "timezone": "Europe/Berlin"}},
             "problems": {"table": "problem", "group": "itil", "slices_per_run": 7},
-        },  # type: ignore[dict-item]
-        instance={"url": "https://dev1.example.com"},  # type: ignore[arg-type]
+        },
+        instance={"url": "https://dev1.example.com"},
         path=folder / "pulls.yaml",
     )
     return build_definitions(settings, Environment(values, folder))
