@@ -106,6 +106,8 @@ def _plain(column: ColumnDef, store: Store, viewer: Viewer) -> Callable[[str], s
         "glide_time": lambda value: value[-8:],
         "integer": grouped,
         "longint": grouped,
+        "currency": money,
+        "price": money,
         "sys_class_name": label_of,
         **dict.fromkeys(DURATION_TYPES, duration),
         **dict.fromkeys(PASSWORD_TYPES, lambda value: "********"),
@@ -131,6 +133,14 @@ def grouped(value: str) -> str:
     """An integer with its thousands marked: ``1,234``."""
     try:
         return f"{int(value):,}"
+    except ValueError:
+        return value
+
+
+def money(value: str) -> str:
+    """An amount of a currency or price column, as a locale with dollars shows it: ``$1,200.00``."""
+    try:
+        return f"${float(value):,.2f}"
     except ValueError:
         return value
 
