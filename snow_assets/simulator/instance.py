@@ -52,11 +52,12 @@ class Simulator:
         self.clock = Clock(at or (self._log.end if self._log else None))
         self.knobs = knobs or Knobs()
         self.requests = RequestLog()
+        self._replayed = self.clock.now()  # the log is applied up to here; the clock itself runs on
         data: Mapping[str, Iterable[Row]]
         if tables is not None:
             data = tables
         elif self._log is not None:
-            data = self._log.rows_at(self.clock.now(), generate(dict(rows), seed, self.clock.now()) if rows else None)
+            data = self._log.rows_at(self._replayed, generate(dict(rows), seed, self._replayed) if rows else None)
         else:
             data = generate(dict(rows or {}), seed, self.clock.now())
         self.store = Store(data, self.clock)
@@ -80,10 +81,11 @@ class Simulator:
         until = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         if until < now:
             raise ValueError(f"{until} is before {now}")
-        changes = self._log.changes_between(now, until) if self._log else []
+        changes = self._log.changes_between(self._replayed, until) if self._log else []
         for row in changes:
             self.store.put("incident", row)
         self.clock.set(until)
+        self._replayed = until
         return len(changes)
 
     def rows(self, table: str) -> list[Row]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from snow_assets.simulator import Simulator
 from snow_assets.simulator.event_log import EventLog
 from snow_assets.simulator.schema import SCHEMA, columns_of
 
@@ -156,3 +157,11 @@ def test_the_real_log_replays() -> None:
     later = {row["sys_id"]: row for row in log.rows_at(middle + timedelta(days=3))["incident"]}
     assert rows == later
     assert set(tables) <= set(SCHEMA)
+
+
+def test_no_version_is_passed_over_while_the_clock_runs(log: EventLog) -> None:
+    sim = Simulator(event_log=log.path, at=moment("2020-03-01 08:59:59.9"))
+    while sim.clock.now() <= moment("2020-03-01 09:00"):
+        pass
+    assert sim.move_to(moment("2020-03-01 12:00")) == 2
+    assert {row["number"]: row["state"] for row in sim.rows("incident")} == {"INC1": "3", "INC2": "-100"}
