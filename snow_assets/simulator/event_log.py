@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -111,17 +112,15 @@ class EventLog:
 
         Raises:
             OSError: it cannot be read.
-            ValueError: a column is missing, or a line has no number, time or update count; the line is named.
+            ValueError: it is no such CSV (damaged, a column is missing), or a line has no usable time or update
+                count; the line is named.
         """
         self.path = Path(path)
-        with _open(self.path) as file:
-            reader = csv.reader(file)
-            self._names = tuple(next(reader, ()))
-            missing = [name for name in _COLUMNS if name not in self._names]
-            if missing:
-                raise ValueError(f"{self.path}: not an incident event log, no column {', '.join(missing)}")
-            self._at = {name: self._names.index(name) for name in _COLUMNS}
-            self._versions = sorted(self._version(reader.line_num, cells) for cells in reader if cells)
+        try:
+            with _open(self.path) as file:
+                self._versions = self._read(file)
+        except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{self.path}: cannot be read as CSV: {error}") from error
         self._moments = [version.updated for version in self._versions]
 
     @property
@@ -165,6 +164,15 @@ class EventLog:
                 row = _label_row(label, text, self.start)
                 rows.setdefault(row["sys_id"], row)
         return {table: list(rows.values()) for table, rows in found.items()}
+
+    def _read(self, file: TextIO) -> list[_Version]:
+        reader = csv.reader(file)
+        self._names = tuple(next(reader, ()))
+        missing = [name for name in _COLUMNS if name not in self._names]
+        if missing:
+            raise ValueError(f"{self.path}: not an incident event log, no column {', '.join(missing)}")
+        self._at = {name: self._names.index(name) for name in _COLUMNS}
+        return sorted(self._version(reader.line_num, cells) for cells in reader if cells)
 
     def _version(self, line: int, cells: list[str]) -> _Version:
         try:

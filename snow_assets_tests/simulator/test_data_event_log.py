@@ -137,6 +137,14 @@ def test_other_files_are_refused(tmp_path: Path, text: str, message: str) -> Non
         EventLog(path)
 
 
+@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(HEADER.encode() * 50)[:-20], b""])
+def test_damaged_archives_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "log.csv.gz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"log\.csv\.gz"):
+        EventLog(path)
+
+
 def test_an_empty_log_has_no_incidents(tmp_path: Path) -> None:
     path = tmp_path / "empty.csv"
     path.write_text(HEADER + "\n", encoding="utf-8")
