@@ -1,7 +1,7 @@
 """ServiceNow tables as Dagster assets: planned, sliced by sys_id, proven, and published as Delta Lake tables.
 
-The parts: ``snow_assets.servicenow`` (a client for one instance), ``snow_assets.pulls`` (plan, slices, totals, dataset),
-``snow_assets.assets`` (their Dagster face), ``snow_assets.cli`` (the command ``snow-assets``) and
+The parts: ``snow_assets.servicenow`` (a client for one instance), ``snow_assets.pulls`` (plan, slices, totals and
+dataset), ``snow_assets.assets`` (their Dagster face), ``snow_assets.cli`` (the command ``snow-assets``) and
 ``snow_assets.simulator`` (an instance on loopback). ``snow_assets.read("incidents")`` gives what a pull has published
 as an Arrow table.
 """

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from snow_assets.config import Environment
 from snow_assets.errors import ConfigError
-
-if TYPE_CHECKING:
-    import duckdb
-    import pyarrow as pa
-
-    from snow_assets.pulls import Dataset, Landing
+from snow_assets.pulls import Dataset, Landing, published
+from snow_assets.pulls.columns import arrow_schema
 
 RAW = "_raw"  # ending of the view with struct columns
 
@@ -34,13 +36,6 @@ def read(name: str, *, data: str | None = None, columns: Sequence[str] | None = 
     Raises:
         ConfigError: nothing is published under that name, or a column is not there.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from snow_assets.config import Environment
-    from snow_assets.pulls import Landing
-    from snow_assets.pulls.columns import arrow_schema
-
     landing = Landing.open(data or Environment.load().data_dir, name)
     dataset = dataset_of(landing)
     fields = tuple(columns) if columns is not None else dataset.fields
@@ -57,8 +52,6 @@ def read(name: str, *, data: str | None = None, columns: Sequence[str] | None = 
 
 def dataset_of(landing: Landing) -> Dataset:
     """What a pull has published. Raises ``ConfigError`` where it is nothing."""
-    from snow_assets.pulls import published
-
     dataset = published(landing)
     if dataset is None:
         where = str(Path(landing.location).parent) if landing.is_local else landing.location.rpartition("/")[0]
@@ -75,8 +68,6 @@ def relative_files(landing: Landing, dataset: Dataset) -> list[str]:
 
 def published_pulls(data: str, declared: Sequence[str] = ()) -> list[str]:
     """Names of pulls that have published below ``data``; of an object store, among the declared ones."""
-    from snow_assets.pulls import Landing, published
-
     names = set(declared)
     root = Path(data.removeprefix("file://"))
     if root.is_dir():
@@ -86,10 +77,6 @@ def published_pulls(data: str, declared: Sequence[str] = ()) -> list[str]:
 
 def connect(data: str, declared: Sequence[str] = ()) -> duckdb.DuckDBPyConnection:
     """A DuckDB in memory with two views per published pull: ``<pull>``, flat, and ``<pull>_raw``, structs."""
-    import duckdb
-
-    from snow_assets.pulls import Landing
-
     connection = duckdb.connect()
     names = published_pulls(data, declared)
     for name in names:
@@ -126,9 +113,6 @@ def _add_raw(connection: duckdb.DuckDBPyConnection, view: str, landing: Landing,
 
 
 def _flatten(table: pa.Table) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     taken = set(table.column_names)
     columns: dict[str, Any] = {}
     for name in table.column_names:

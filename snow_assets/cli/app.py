@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,7 +155,9 @@ _OPTIONS = (
 
 
 def log_to_stderr(level: str) -> None:
-    """Send what the libraries log to stderr; debug also shows tracebacks."""
+    """Send what the libraries log to stderr; debug also shows tracebacks, and Python's warnings."""
+    if level.lower() != "debug" and not sys.warnoptions:
+        warnings.simplefilter("ignore")
     logging.basicConfig(
         stream=sys.stderr, level=level.upper(), format="%(levelname)s %(name)s: %(message)s", force=True
     )

@@ -28,7 +28,16 @@ from snow_assets.cli.app import note, print_json
 from snow_assets.errors import ConfigError, LandingError, RunAgain, SnowError
 
 INTERRUPTED, TERMINATED = 130, 143
-_NEEDS_A_PERSON = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.ENOENT)
+_NEEDS_A_PERSON = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOENT,
+)
 
 
 class Reported(Exception):

@@ -27,9 +27,7 @@ def plan(app: App, name: str) -> None:
         found = estimate(preview, pull, client)
     data = {"pull": name, "table": pull.table, "query": pull.query, "as_of": preview.as_of.isoformat()}
     estimated = found.as_dict()
-    app.result(
-        {**data, "fields": list(preview.fields), **estimated}, _lines(name, pull.table, pull.query, found)
-    )
+    app.result({**data, "fields": list(preview.fields), **estimated}, _lines(name, pull.table, pull.query, found))
 
 
 def _lines(name: str, table: str, query: str, found: Estimate) -> Iterator[str]:

@@ -1,0 +1,133 @@
+"""``snow-assets pull``: whole pulls on the local Dagster instance."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from snow_assets.cli.app import App, command_options, complete_pull, note
+from snow_assets.cli.failures import Reported, as_snow_error
+from snow_assets.cli.outcome import lines_of, outcome_data
+from snow_assets.cli.progress import progress_bar
+from snow_assets.errors import ConfigError, CredentialsError, HostError, InstanceUnavailable, SnowError
+
+if TYPE_CHECKING:
+    from snow_assets.config import PullConfig
+
+# What would stop every other pull too.
+_FOR_ALL = (CredentialsError, HostError, InstanceUnavailable)
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=complete_pull)
+@click.option("--all", "every", is_flag=True, help="Every declared pull.")
+@click.option("--new", is_flag=True, help="Start a new plan, also where an unfinished one could go on.")
+@click.option("--accept", metavar="PLAN", help="Publish this plan although its rows fell or more are hidden.")
+@command_options
+def pull(app: App, names: tuple[str, ...], every: bool, new: bool, accept: str | None) -> None:
+    """Plan, land, reconcile and publish the pulls NAME..., one after another, on the local Dagster instance.
+
+    An unfinished plan goes on where it stopped: what has landed is not asked for again. Exit code 0: complete and
+    published; 1: not finished, run it again; 2: something must be fixed first.
+    """
+    pulls = _chosen(app, names, every)
+    _check(app, pulls, new, accept)
+    results: list[tuple[int, dict[str, Any]]] = []
+    for each in pulls:
+        code, data, stop = _one(app, each, new, accept)
+        results.append((code, data))
+        if stop:
+            break
+    if app.json:
+        app.result(results[0][1] if len(pulls) == 1 else _several([data for _, data in results]))
+    code = max(code for code, _ in results)
+    if code:
+        raise Reported(code)
+
+
+def _chosen(app: App, names: tuple[str, ...], every: bool) -> list[PullConfig]:
+    if bool(names) == every:
+        raise click.UsageError("name the pulls, or say --all", ctx=click.get_current_context())
+    return [app.settings.pull(name) for name in dict.fromkeys(names)] if names else list(app.settings.pulls.values())
+
+
+def _check(app: App, pulls: list[PullConfig], new: bool, accept: str | None) -> None:
+    """What can be told before anything is started or written."""
+    from snow_assets.config import Credentials
+    from snow_assets.servicenow.query import EncodedQuery
+
+    app.environment.require_url(app.settings.instance)
+    Credentials.from_environment(app.environment)
+    for each in pulls:
+        EncodedQuery.parse(each.query)
+        app.landing(each.name).check_writable()
+    if accept is None:
+        return
+    if new or len(pulls) != 1:
+        raise ConfigError("goes with one pull, and not with --new", key="--accept", value=accept)
+    newest = app.landing(pulls[0].name).latest_plan()
+    if newest is None or newest.plan_id != accept:
+        hint = f"its newest plan is {newest.plan_id}" if newest else "it has no plan"
+        raise ConfigError(f"is not the newest plan of pull {pulls[0].name}", key="--accept", value=accept, hint=hint)
+
+
+def _one(app: App, pull: PullConfig, new: bool, accept: str | None) -> tuple[int, dict[str, Any], bool]:
+    """Run one pull and say how it ended; returns its exit code, its JSON, and whether the others must not start."""
+    from snow_assets.assets.local import run_pull
+
+    started = time.monotonic()
+    try:
+        with progress_bar(pull.name) as listener:
+            outcome = run_pull(
+                app.settings, app.environment, pull.name, new=new, accept=accept is not None, on_progress=listener
+            )
+    except SnowError as error:
+        return _failed(pull.name, error)
+    except Exception as error:  # noqa: BLE001 - one pull's failure must not hide the results of the others
+        return _failed(pull.name, as_snow_error(error))
+    seconds = round(time.monotonic() - started, 1)
+    data = outcome_data(outcome, app.landing(pull.name), seconds)
+    if not app.json:
+        app.result({}, lines_of(data) if outcome.published else ())
+    for line in _complaints(pull.name, data, outcome.error):
+        note(line)
+    code = outcome.error.exit_code if outcome.error else 0
+    return code, data, isinstance(outcome.error, _FOR_ALL)
+
+
+def _failed(name: str, error: SnowError) -> tuple[int, dict[str, Any], bool]:
+    note(f"error: {error}")
+    data = {"pull": name, "published": False, "error": error.as_dict(), "retryable": error.exit_code == 1}
+    return error.exit_code, data, isinstance(error, _FOR_ALL)
+
+
+def _complaints(name: str, data: dict[str, Any], error: SnowError | None) -> Iterator[str]:
+    """Every failed slice and its cause, then the one line."""
+    for failed in data["failed"]:
+        yield f"slice {failed['slice']}: {failed['cause']}"
+    for difference in data["differences"]:
+        if difference["rows"]:
+            yield f"{name}: {difference['cause']} {difference['rows']:+,}: {difference['evidence']}"
+    if data["dbt"]:
+        yield f"{name}: published, but dbt failed: {data['dbt']}"
+    if error is not None:
+        slices = data["slices"]
+        if data["failed"]:
+            yield (
+                f"error: pull {name}: {slices['failed']} of {slices['total']} slices failed, {slices['landed']} have"
+                f" landed and are kept; nothing is published (run it again: only what is missing is asked for)"
+            )
+        else:
+            yield f"error: {error}"
+
+
+def _several(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """One object for several pulls; ``error`` is the first one's."""
+    failed = [data for data in results if data.get("error")]
+    whole: dict[str, Any] = {"pulls": results}
+    if failed:
+        whole |= {"error": failed[0]["error"], "retryable": all(data["retryable"] for data in failed)}
+    return whole
