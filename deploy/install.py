@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
-PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+PIP = [sys.executable, "-m", "pip"]
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
     if not (install_with_uv() or install_with_pip()):
         return 1
     # The build backend is in the lock too: nothing is fetched here.
-    return _run([*PIP, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    return _run([*PIP, "install", "-qq", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
 
 
 def install_with_uv() -> bool:
@@ -46,13 +46,13 @@ def install_with_uv() -> bool:
 
 def install_with_pip() -> bool:
     """Whether pip installed everything. Bytecode is left to the first import: most modules never see one."""
-    arguments = ["install", "--quiet", "--no-compile", "--no-deps", "--require-hashes", "--requirement", str(LOCK)]
+    arguments = ["install", "-qq", "--no-compile", "--no-deps", "--require-hashes", "--requirement", str(LOCK)]
     return _run([*PIP, *arguments]) == 0
 
 
 def locked(name: str) -> str:
     """The lines of the lock that pin ``name``, hashes included."""
-    found = re.search(rf"^{re.escape(name)}==.*(?:\\\n.*)*", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(rf"^{re.escape(name)}==(?:.*\\\n)*.*", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
         raise SystemExit(f"{LOCK.name} does not pin {name}")
     return found.group() + "\n"
