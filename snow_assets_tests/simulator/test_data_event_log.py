@@ -128,6 +128,7 @@ def test_gzip_and_sys_ids_are_stable(log: EventLog, tmp_path: Path) -> None:
         ("", "no column"),
         (HEADER + "\n" + line("INC1", "New", 0, "yesterday"), "line 2"),
         (HEADER + "\nINC1,New\n", "line 2"),
+        (HEADER + "\n" + LINES[0].rpartition(",")[0], "line 2: 35 cells instead of 36"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
