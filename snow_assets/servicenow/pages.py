@@ -63,10 +63,10 @@ def check_page(answer: Answer, request: Request, decoder: Decoder) -> Page:
     """
     check_status(answer)
     decoded = decoder.decode(answer.body)
-    if request.limit and len(decoded.records) > request.limit:
-        raise PageFault("too_many_rows", f"{len(decoded.records)} rows, the limit is {request.limit}")
     if len(set(decoded.ids)) != len(decoded.ids):
         raise PageFault("duplicate_sys_id", f"{len(decoded.ids) - len(set(decoded.ids))} rows")
+    if request.limit and len(decoded.records) > request.limit:
+        raise PageFault("too_many_rows", f"{len(decoded.records)} rows, the limit is {request.limit}")
     return Page(decoded.records, decoded.ids, len(answer.body))
 
 

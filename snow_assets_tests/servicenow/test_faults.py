@@ -1,0 +1,183 @@
+"""Every fault of the simulator, once, at every stage of a reading: nothing is lost and the fault is counted by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from snow_assets.errors import (
+    CredentialsError,
+    ForbiddenError,
+    HostError,
+    InstanceUnavailable,
+    QueryError,
+    RequestFailed,
+    SnowError,
+)
+from snow_assets.servicenow import account
+from snow_assets.servicenow.client import Client
+from snow_assets.servicenow.exchange import Page, Tally
+from snow_assets.servicenow.faults import FAULTS
+from snow_assets.servicenow.pages import StructDecoder
+from snow_assets.servicenow.proof import read_range
+from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.reading import Reading
+from snow_assets.simulator import SimulatorServer
+from snow_assets.simulator.fault_kinds import KINDS
+from snow_assets_tests.servicenow.conftest import ClientFactory
+
+# kind of the simulator -> names in our table of which one is counted
+TRANSIENT: dict[str, set[str]] = {
+    "error_500": {"server_error"},
+    "html_500": {"server_error"},
+    "html_502": {"gateway_error"},
+    "html_503": {"gateway_error"},
+    "html_504": {"gateway_error"},
+    "empty_503": {"gateway_error"},
+    "rate_limited_429": {"rate_limited"},
+    "overloaded_429": {"too_many_requests"},
+    "unauthorized_401": {"unauthorized"},
+    "forbidden_403": {"forbidden_api"},
+    "execution_time_500": {"execution_time"},
+    "execution_time_in_200": {"execution_time"},
+    "execution_time_broken": {"execution_time"},
+    "dropped_202": {"accepted_202"},
+    "hibernating": {"hibernating"},
+    "offline": {"offline"},
+    "login_page": {"login_page"},
+    "redirect": {"redirect"},
+    "null_body": {"null_body"},
+    "list_body": {"list_body"},
+    "empty_body": {"empty_body"},
+    "no_result": {"no_result"},
+    "result_null": {"no_result"},
+    "truncated": {"truncated_json"},
+    "truncated_length": {"truncated_body", "connection_reset"},
+    "broken_gzip": {"broken_gzip"},
+    "content_type": {"html"},
+    "reset": {"connection_reset"},
+    "hang_up": {"connection_reset"},
+    "reset_inside_body": {"connection_reset", "truncated_body"},
+    "hang": {"timeout"},
+    "hang_inside": {"timeout", "too_slow"},
+    "drip": {"too_slow"},
+}
+# These change the rows of a page; a count has none.
+OF_ROWS: dict[str, set[str]] = {
+    "foreign_row": {"out_of_range", "out_of_order", "duplicate_sys_id"},
+    "reversed_rows": {"out_of_order"},
+    "doubled_row": {"duplicate_sys_id"},
+    "row_without_sys_id": {"missing_sys_id"},
+    "row_null": {"malformed_record"},
+    "row_text": {"malformed_record"},
+}
+# Legal answers, or ones that only a proof can see through.
+HARMLESS = {"byte_order_mark", "latency", "count_absent", "count_malformed", "wrong_date"}
+LEFT_TO_THE_PROOF = {
+    "short_page", "lost_rows", "empty_page", "repeated_page", "missing_fields", "count_lie", "count_refused",
+}  # fmt: skip
+FATAL = {"query_forbidden_403"}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "rate_limited_429": {"retry_after": 0},
+    "drip": {"bytes_per_second": 200},
+    "latency": {"seconds": 0.01},
+}
+QUICK = {"timeout": (1.0, 0.7)}
+FIELDS = ("sys_id", "number", "caller_id", "description")
+
+
+def read(client: Client, tally: Tally) -> list[str]:
+    """The sys_ids of all incidents, through the range reader."""
+    reading = Reading("incident", EncodedQuery(), FIELDS, "all", 50, StructDecoder(FIELDS), client.policy)
+    pages: list[Page] = []
+    client.run(read_range(reading, None, None, tally), pages.append, tally)
+    return [sys_id for page in pages for sys_id in page.ids]
+
+
+def truth(instance: SimulatorServer) -> list[str]:
+    return sorted(row["sys_id"] for row in instance.sim.rows("incident"))
+
+
+def rule(kind: str, **more: Any) -> dict[str, Any]:
+    known = {name: value for name, value in PARAMETERS.get(kind, {}).items() if name in KINDS[kind].parameters}
+    return {"kind": kind, **known, **more}
+
+
+def test_every_kind_of_fault_is_accounted_for() -> None:
+    others = {"answer"}  # any answer at all
+    assert set(TRANSIENT) | set(OF_ROWS) | HARMLESS | LEFT_TO_THE_PROOF | FATAL | others == set(KINDS)
+    assert set().union(*TRANSIENT.values(), *OF_ROWS.values()) <= set(FAULTS)
+
+
+@pytest.mark.parametrize("after", [0, 3], ids=["first-page", "later-page"])
+@pytest.mark.parametrize("kind", sorted(TRANSIENT | OF_ROWS))
+def test_a_fault_of_one_page_loses_nothing(
+    kind: str, after: int, instance: SimulatorServer, client_of: ClientFactory
+) -> None:
+    client = client_of(**QUICK)
+    client.get_count("incident")  # so that the credentials are known to be good
+    instance.faults.add(rule(kind, request="list", narrow=False, after=after, times=1))
+    tally = Tally()
+    ids = read(client, tally)
+    assert ids == truth(instance)
+    assert set(tally.faults) & (TRANSIENT | OF_ROWS)[kind], dict(tally.faults)
+    assert sum(tally.faults.values()) == 1
+
+
+@pytest.mark.parametrize("kind", sorted(HARMLESS))
+def test_a_harmless_oddity_costs_nothing(kind: str, instance: SimulatorServer, client_of: ClientFactory) -> None:
+    instance.faults.add(rule(kind))
+    tally = Tally()
+    assert read(client_of(**QUICK), tally) == truth(instance)
+    assert not tally.faults
+
+
+@pytest.mark.parametrize("kind", sorted(TRANSIENT))
+def test_a_fault_of_a_count_is_tried_again(kind: str, instance: SimulatorServer, client_of: ClientFactory) -> None:
+    client = client_of(**QUICK)
+    client.get_record("incident", truth(instance)[0])
+    instance.faults.add(rule(kind, request="count", times=1))
+    if kind == "drip":  # a count is so short that it is through in time
+        assert client.get_count("incident") == 300
+        return
+    tally = Tally()
+    assert client.run(account.count("incident", EncodedQuery(), client.policy, tally)) == 300
+    assert set(tally.faults) & TRANSIENT[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "requests"),
+    [
+        ("error_500", RequestFailed, 3),
+        ("null_body", RequestFailed, 3),
+        ("truncated", RequestFailed, 3),
+        ("html_503", InstanceUnavailable, 3),
+        ("hibernating", InstanceUnavailable, 3),
+        ("reset", RequestFailed, 3),
+        ("login_page", CredentialsError, 2),
+        ("redirect", HostError, 2),
+        ("unauthorized_401", CredentialsError, 2),
+        ("forbidden_403", ForbiddenError, 2),
+        ("query_forbidden_403", ForbiddenError, 1),
+    ],
+)
+def test_a_fault_that_lasts_ends_by_name_and_in_bounded_time(
+    kind: str, error: type[SnowError], requests: int, instance: SimulatorServer, client_of: ClientFactory
+) -> None:
+    client = client_of(max_retries=2)
+    client.get_count("incident")
+    instance.faults.add(rule(kind, request="record"))
+    instance.requests.clear()
+    with pytest.raises(error) as caught:
+        client.get_record("incident", truth(instance)[0])
+    assert "incident" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(instance.requests) == requests
+
+
+def test_an_unknown_table_and_a_bad_request_name_themselves(client: Client) -> None:
+    with pytest.raises(SnowError, match="nosuch"):
+        client.get_count("nosuch")
+    with pytest.raises(QueryError):
+        client.get_count("incident", "state=1^^active=true")
