@@ -39,21 +39,15 @@ def main() -> None:
     started = time.perf_counter()
     process.start()
     port = ours.recv()
-    sys.stdout.write(f"start with {options.rows:,} incidents: {time.perf_counter() - started:.1f} s\n")
-    pages = options.rows // options.page
+    _say(f"start with {options.rows:,} incidents: {time.perf_counter() - started:.1f} s")
     client = socket.create_connection(("127.0.0.1", port))
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
-    requests = [_request(offset * options.page, options.page) for offset in range(pages)]
-    _report("cold", client, requests, 1)
-    rounds = 0
-    begun = time.perf_counter()
-    total = 0
-    while time.perf_counter() - begun < options.seconds:
-        total += sum(_ask(client, request) for request in requests)
-        rounds += 1
-    _print("warm", rounds * pages, total, time.perf_counter() - begun)
+    requests = [_request(at, options.page) for at in range(0, options.rows, options.page)]
+    _measure("cold", client, requests, 0.0, ours)
+    _measure("warm", client, requests, options.seconds, ours)
+    ours.send("memory")
+    _say(f"server peak memory: {ours.recv() / 1024:.0f} MiB")
     ours.send("stop")
-    sys.stdout.write(f"server peak memory: {ours.recv() / 1024:.0f} MiB\n")
     process.join(5)
 
 
@@ -65,8 +59,8 @@ def _pin() -> None:
 def _serve(rows: int, pipe: Connection) -> None:
     with Simulator({"incident": rows}).serve() as server:
         pipe.send(server.port)
-        pipe.recv()
-        pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        while (word := pipe.recv()) != "stop":
+            pipe.send(time.process_time() if word == "cpu" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def _request(offset: int, limit: int) -> bytes:
@@ -79,16 +73,29 @@ def _request(offset: int, limit: int) -> bytes:
     return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic {login}\r\n\r\n".encode()
 
 
-def _report(name: str, client: socket.socket, requests: list[bytes], rounds: int) -> None:
+def _measure(name: str, client: socket.socket, requests: list[bytes], seconds: float, pipe: Connection) -> None:
+    """Ask for every page at least once, and go on for ``seconds``."""
+    server_before, ours_before = _server_cpu(pipe), time.process_time()
     begun = time.perf_counter()
-    total = sum(_ask(client, request) for _ in range(rounds) for request in requests)
-    _print(name, rounds * len(requests), total, time.perf_counter() - begun)
-
-
-def _print(name: str, pages: int, total: int, seconds: float) -> None:
-    sys.stdout.write(
-        f"{name}: {pages / seconds:.0f} pages/s ({total / seconds / 1e6:.0f} MB/s, {total / pages / 1e6:.2f} MB a page)\n"
+    pages = total = 0
+    while not pages or time.perf_counter() - begun < seconds:
+        total += sum(_ask(client, request) for request in requests)
+        pages += len(requests)
+    elapsed = time.perf_counter() - begun
+    server, ours = _server_cpu(pipe) - server_before, time.process_time() - ours_before
+    _say(
+        f"{name}: {pages / elapsed:.0f} pages/s of {total / pages / 1e6:.2f} MB; CPU a page: "
+        f"server {server / pages * 1000:.1f} ms, client {ours / pages * 1000:.1f} ms"
     )
+
+
+def _server_cpu(pipe: Connection) -> float:
+    pipe.send("cpu")
+    return float(pipe.recv())
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
 
 
 def _ask(client: socket.socket, request: bytes) -> int:

@@ -86,18 +86,18 @@ class Access:
         rules = self.knobs.hidden_fields
         return frozenset(name for one in lineage(table) for name in rules.get(one, ())) if rules else frozenset()
 
+    def readable(self, table: str, rows: list[Row]) -> list[Row]:
+        """The rows that no row ACL keeps from the account."""
+        rules = [rule for rule in self.knobs.hidden_rows if self._applies(rule, table)]
+        return [row for row in rows if not any(_hides(rule, row["sys_id"]) for rule in rules)] if rules else rows
+
     def hides(self, table: str, sys_id: str) -> bool:
         """Whether a row ACL keeps this row from the account."""
-        return any(self._hides(rule, table, sys_id) for rule in self.knobs.hidden_rows)
+        return any(self._applies(rule, table) and _hides(rule, sys_id) for rule in self.knobs.hidden_rows)
 
-    def _hides(self, rule: HiddenRows, table: str, sys_id: str) -> bool:
-        if (rule.user and rule.user != self.account.user_name) or not (
-            table in family(rule.table) or rule.table in family(table)
-        ):
-            return False
-        if sys_id in rule.sys_ids or any(low <= sys_id < high for low, high in rule.windows):
-            return True
-        return rule.fraction > 0 and zlib.crc32(sys_id.encode()) / 2**32 < rule.fraction
+    def _applies(self, rule: HiddenRows, table: str) -> bool:
+        related = table in family(rule.table) or rule.table in family(table)
+        return related and rule.user in ("", self.account.user_name)
 
     def duration(self, cells: int, offset: int, counted: bool) -> float:
         """Seconds that an instance takes for such a request."""
@@ -113,3 +113,9 @@ class Access:
         return (
             any(column in rules.get(one, ()) or "*" in rules.get(one, ()) for one in lineage(table)) if rules else False
         )
+
+
+def _hides(rule: HiddenRows, sys_id: str) -> bool:
+    if sys_id in rule.sys_ids or any(low <= sys_id < high for low, high in rule.windows):
+        return True
+    return rule.fraction > 0 and zlib.crc32(sys_id.encode()) / 2**32 < rule.fraction

@@ -27,7 +27,7 @@ def list_attachments(access: Access, asked: Asked) -> Reply:
     if not (limit or "1").isdigit() or not (offset or "0").isdigit():
         return failure(400, "Invalid value given for sysparm_limit")
     found = select(_TABLE, query, access.scope, int(offset or 0), int(limit or DEFAULT_LIMIT))
-    rows = [row for row in found.rows if not access.hides(_TABLE, row["sys_id"])]
+    rows = access.readable(_TABLE, found.rows)
     records = [_encoded(access, asked, row) for row in rows]
     reply = Reply(kind="list", table=_TABLE, records=records, ids=[row["sys_id"] for row in rows])
     reply.headers["X-Total-Count"] = str(found.count)

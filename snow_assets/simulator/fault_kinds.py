@@ -337,7 +337,7 @@ _KINDS = (
     FaultKind("reset", "the connection is reset before the answer", _deliver(silent=True, reset=True)),
     FaultKind("hang_up", "the connection is closed before the answer", _deliver(silent=True)),
     FaultKind("reset_inside_body", "the connection is reset in the middle of the body", _reset_inside, _AT),
-    FaultKind("hang", "nothing comes for `seconds`", _delayed, {"seconds": 3_600.0}),
+    FaultKind("hang", "nothing comes for `seconds`", _deliver(silence="seconds"), {"seconds": 3_600.0}),
     FaultKind("hang_inside", "headers, then nothing for `seconds`", _deliver(hang="seconds"), {"seconds": 3_600.0}),
     FaultKind("drip", "the answer trickles in", _deliver(drip="bytes_per_second"), {"bytes_per_second": 1_000.0}),
     FaultKind("latency", "the answer takes `seconds` longer", _delayed, {"seconds": 0.2}),

@@ -53,7 +53,7 @@ def list_rows(access: Access, asked: Asked, place: Place, table: str) -> Reply:
     if too_long := _pagination_refused(access, asked, found.count, limit):
         return too_long
     shape = shape_for(access, asked, place, table)
-    rows = [row for row in found.rows if not access.hides(table, row["sys_id"])]
+    rows = access.readable(table, found.rows)
     reply = Reply(kind="list", table=table, records=shape.render(rows), ids=[row["sys_id"] for row in rows])
     reply.cells = len(rows) * len(shape.names)
     reply.delivery.delay = access.duration(reply.cells, offset, counted)

@@ -43,7 +43,8 @@ class Asked:
 class Delivery:
     """How an answer reaches the client, where not simply whole and at once."""
 
-    delay: float = 0.0  # seconds before the first byte
+    delay: float = 0.0  # seconds of work, spent inside the session and the semaphore
+    silence: float = 0.0  # seconds before the first byte, holding nobody else up
     hang: float = 0.0  # seconds of silence after the headers
     cut: int | None = None  # bytes of body sent before the end
     claim_whole: bool = False  # the headers promise the whole body all the same
@@ -73,7 +74,10 @@ class Reply:
     def finish(self) -> None:
         """Put a list's records together as its body."""
         if self.records is not None:
-            self.body = b'{"result":[' + b",".join(self.records) + b"]}"
+            parts = self.records or [b""]
+            parts[0] = b'{"result":[' + parts[0]
+            parts[-1] += b"]}"
+            self.body = b",".join(parts)  # one copy of a page that may be megabytes
             self.records = None
 
 
@@ -125,7 +129,7 @@ class Connection:
     def send(self, asked: Asked, reply: Reply, date: float, *, chunked: bool, gzip_up_to: int) -> bool:
         """Send an answer. False when the connection is over."""
         delivery = reply.delivery
-        if delivery.delay and self.stopping.wait(delivery.delay):
+        if delivery.silence and self.stopping.wait(delivery.silence):
             return False
         if delivery.silent:
             self.abort() if delivery.reset else self.close()
