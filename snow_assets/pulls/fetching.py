@@ -216,7 +216,7 @@ class _Work:
             with self.lock:
                 self.failures_in_a_row += isinstance(error, RequestFailed | InstanceUnavailable)
                 hopeless = self.failures_in_a_row >= FAILURES_IN_A_ROW
-            if isinstance(error, FixFirst | InstanceUnavailable) or hopeless:
+            if isinstance(error, FixFirst) or hopeless:
                 self._stop(error)
         return Failed(piece, error)
 

@@ -1,0 +1,169 @@
+"""A failed slice is fetched alone; what landed is adopted; damaged files are found and fetched again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from snow_assets.errors import FingerprintError, LandingError, LeaseHeld, PlanIncomplete
+from snow_assets.pulls import Failed, Landed, Landing, lease, pull_status, reconcile
+from snow_assets.pulls.lease import lease_holder
+from snow_assets.simulator import Account, SimulatorServer
+from snow_assets_tests.pulls.conftest import Workbench
+
+
+def test_only_the_failed_slice_is_asked_for_again(workbench: Workbench) -> None:
+    plan = workbench.plan().plan
+    broken = plan.slices[4]
+    workbench.server.faults.add({"kind": "error_500", "low": f"{broken.lo}+", "high": broken.hi})
+    assert [r.slice for r in workbench.land(plan, max_retries=0) if isinstance(r, Failed)] == [broken]
+    status = pull_status("incidents", workbench.landing)
+    assert (status.state, status.landed, status.missing) == (
+        "landing",
+        len(plan.slices) - 1,
+        (plan.partition_keys[4],),
+    )
+    with pytest.raises(PlanIncomplete, match=broken.name):
+        reconcile(plan, workbench.landing, workbench.pull)
+
+    workbench.server.faults.clear()
+    again = workbench.plan()
+    assert again.continued
+    assert again.plan == plan
+    before = workbench.asked()
+    results = workbench.land(plan)
+    asked = list(list(workbench.server.requests)[before:])
+    assert [r.slice for r in results if isinstance(r, Landed) and not r.adopted] == [broken]
+    assert asked
+    assert all(f"sys_id<={broken.hi}" in entry.query for entry in asked)
+    assert reconcile(plan, workbench.landing, workbench.pull).landed == 6000
+
+
+def test_adopting_a_whole_plan_asks_for_nothing(workbench: Workbench) -> None:
+    totals = workbench.pull_all()
+    plan = workbench.landing.read_plan(totals.plan)
+    before = (workbench.asked(), _files(workbench.data))
+    assert all(isinstance(result, Landed) and result.adopted for result in workbench.land(plan))
+    assert (workbench.asked(), _files(workbench.data)) == before
+
+
+@pytest.mark.parametrize("damage", ["cut short", "overwritten", "emptied", "no ledger"])
+def test_a_damaged_file_is_found_by_its_footer_and_fetched_again(own: Workbench, damage: str) -> None:
+    plan = own.plan().plan
+    own.land(plan)
+    victim = Path(own.landing.store.uri(own.landing.all_landed(plan)[plan.slices[1]].path))
+    content = victim.read_bytes()
+    other = own.landing.all_landed(plan)[plan.slices[0]]
+    victim.write_bytes(
+        {
+            "cut short": content[: len(content) // 2],
+            "overwritten": b"x" * len(content),
+            "emptied": b"",
+            "no ledger": content.replace(b"snow_assets.ledger", b"someone_else.thing"),
+        }[damage]
+    )
+    assert pull_status("incidents", own.landing).missing == (plan.partition_keys[1],)
+    results = own.land(plan)
+    assert [r.slice for r in results if isinstance(r, Landed) and not r.adopted] == [plan.slices[1]]
+    assert reconcile(plan, own.landing, own.pull).landed == 1200
+    assert own.landing.all_landed(plan)[plan.slices[0]] == other
+
+
+def test_a_file_of_another_slice_under_this_name_is_refused_by_name(own: Workbench) -> None:
+    plan = own.plan().plan
+    own.land(plan)
+    files = own.landing.all_landed(plan)
+    first, second = (Path(own.landing.store.uri(files[piece].path)) for piece in plan.slices[:2])
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(FingerprintError, match=second.name):
+        own.landing.all_landed(plan)
+
+
+def test_scratch_files_of_a_dead_run_are_passed_over(own: Workbench) -> None:
+    plan = own.plan().plan
+    folder = own.data / "incidents" / plan.plan_id
+    (folder / f".{plan.slices[0].name}-1.parquet.999-dead.tmp").write_bytes(b"half")
+    assert not [result for result in own.land(plan) if isinstance(result, Failed)]
+    assert reconcile(plan, own.landing, own.pull).landed == 1200
+
+
+@pytest.mark.parametrize("change", ["query", "fields", "display mode", "account"])
+def test_another_fingerprint_starts_a_new_plan_and_retires_the_unfinished_one(
+    small: SimulatorServer, tmp_path: Path, change: str
+) -> None:
+    workbench = Workbench(small, tmp_path, page_size=100, slice_rows=200)
+    first = workbench.plan().plan
+    if change == "account":
+        user = small.sim.rows("sys_user")[5]["user_name"]
+        small.sim.knobs.accounts["other"] = Account(user, "pw")
+        small.sim.knobs.accounts[user] = Account(user, "pw")
+        from snow_assets.config import Credentials
+        from snow_assets.pulls import make_plan
+        from snow_assets.servicenow.client import Client
+
+        with Client(small.url, Credentials(username=user, password="pw")) as client:
+            planned = make_plan(workbench.pull, client, workbench.landing)
+    else:
+        update = {
+            "query": {"query": "active=true"},
+            "fields": {"fields": ("number",)},
+            "display mode": {"display_value": "true"},
+        }[change]
+        workbench.pull = workbench.pull.model_copy(update=update)
+        planned = workbench.plan()
+    assert not planned.continued
+    assert planned.retired == (first.plan_id,)
+    assert planned.plan.fingerprint != first.fingerprint
+    assert workbench.landing.plan_ids() == [planned.plan.plan_id]
+
+
+def test_two_plans_in_one_second_get_two_ids(own: Workbench) -> None:
+    own.sim.knobs  # noqa: B018 - the clock stands still by the fault below
+    own.server.faults.add({"kind": "wrong_date", "date": "Fri, 20 Nov 2026 02:00:00 GMT"})
+    own.pull_all()
+    second = own.pull_all()
+    assert own.landing.plan_ids() == ["20261120T020000Z", "20261120T020001Z"]
+    assert pull_status("incidents", own.landing).published_plan == second.plan
+
+
+def test_one_driver_at_a_time(own: Workbench, tmp_path: Path) -> None:
+    with lease(own.landing, "cli pid 1"):
+        with lease(own.landing, "the same process again"):
+            pass
+        assert lease_holder(own.landing) == "cli pid 1"
+        child = os.fork()
+        if child == 0:
+            os._exit(_try_lease(str(own.data)))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert lease_holder(own.landing) is None
+    assert not (tmp_path / "data").exists()
+
+
+def _try_lease(data: str) -> int:
+    from filelock import FileLock
+
+    FileLock._instances.clear()  # type: ignore[attr-defined]  # a fork is no new process to the singleton
+    try:
+        with lease(Landing.open(data, "incidents"), "child"):
+            return 0
+    except LeaseHeld as error:
+        return 7 if "cli pid 1" in str(error) else 8
+
+
+@pytest.mark.parametrize("kind", ["a file", "below a file"])
+def test_an_unusable_data_folder_is_told_before_anything_is_asked(
+    small: SimulatorServer, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "taken").write_text("")
+    data = tmp_path / "taken" if kind == "a file" else tmp_path / "taken" / "deeper"
+    workbench = Workbench(small, data)
+    before = workbench.asked()
+    with pytest.raises(LandingError, match="taken"):
+        workbench.plan()
+    assert workbench.asked() == before
+
+
+def _files(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
