@@ -6,13 +6,13 @@ The reconciler sensor and the tests call ``decide``; nothing here reads anything
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 # Seconds to wait before the second, third and fourth try; later tries wait as long as the last.
 REPAIR_WAITS = (5 * 60.0, 20 * 60.0, 60 * 60.0)
 
-Outcome: TypeAlias = Literal["running", "success", "failure"]
+Outcome: TypeAlias = Literal["running", "success", "failure", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,28 @@ def decide(situation: Situation, *, now: float, repair_attempts: int, slices_per
     """What to start for a pull at ``now`` (Unix time).
 
     Slices that no run tried start at once. A slice whose run failed is tried again ``repair_attempts`` times, after
-    the waits of ``REPAIR_WAITS``; a manual run counts as a try like any other.
+    the waits of ``REPAIR_WAITS``; a manual run counts as a try like any other. What a person cancelled stays so. A run
+    of the plan job, by hand or by schedule, starts all of it afresh: earlier runs are not looked at.
     """
+    situation = replace(situation, runs=_since_the_plan(situation.runs))
     if situation.published:
         return Nothing(f"plan {situation.plan_id} is published")
     if situation.busy:
         return Nothing(situation.busy)
     if any(run.outcome == "running" for run in situation.runs):
         return Nothing(f"a run of plan {situation.plan_id} is queued or in progress")
+    newest = max(situation.runs, key=lambda run: run.ended or 0.0, default=None)
+    if newest is not None and newest.outcome == "cancelled":
+        return Nothing(f"plan {situation.plan_id}: a run was cancelled; launch pull_{situation.pull} to go on")
     if situation.missing:
         return _decide_slices(situation, now, repair_attempts, slices_per_run)
     return _decide_publish(situation, now, repair_attempts)
+
+
+def _since_the_plan(runs: Sequence[RunSeen]) -> Sequence[RunSeen]:
+    """The runs that ended after the newest run of the plan job, and those that live."""
+    planned = max((run.ended or 0.0 for run in runs if run.step == "plan" and run.outcome != "running"), default=0.0)
+    return [run for run in runs if run.outcome == "running" or (run.ended or 0.0) > planned]
 
 
 def _decide_slices(situation: Situation, now: float, repair_attempts: int, slices_per_run: int) -> Due:
@@ -95,7 +106,7 @@ def _decide_slices(situation: Situation, now: float, repair_attempts: int, slice
     if fewest > repair_attempts:
         return Nothing(
             f"plan {situation.plan_id}: {len(situation.missing)} of {len(situation.keys)} slices failed "
-            f"{fewest} times, giving up; materialise the failed partitions to try again"
+            f"{fewest} times, giving up; launch pull_{situation.pull} to try again"
         )
     chosen = [key for key in situation.missing if len(failures[key]) == fewest]
     wait = _wait_left(max((end for key in chosen for end in failures[key]), default=0.0), fewest, now)
@@ -131,7 +142,7 @@ def _failures(situation: Situation) -> Mapping[str, list[float]]:
     position = {key: index for index, key in enumerate(situation.keys)}
     failures: dict[str, list[float]] = {key: [] for key in situation.missing}
     for run in situation.runs:
-        if run.step != "slices" or run.outcome == "running":
+        if run.step != "slices" or run.outcome in ("running", "cancelled"):
             continue
         low, high = position.get(run.first), position.get(run.last)
         if low is None or high is None:

@@ -31,7 +31,7 @@ _RUNS_READ = 200  # newest runs of one plan that are looked at
 _OUTCOMES: dict[dg.DagsterRunStatus, Outcome] = {
     dg.DagsterRunStatus.SUCCESS: "success",
     dg.DagsterRunStatus.FAILURE: "failure",
-    dg.DagsterRunStatus.CANCELED: "failure",
+    dg.DagsterRunStatus.CANCELED: "cancelled",
 }
 
 

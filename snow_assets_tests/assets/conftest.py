@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ class Location:
     instance: dg.DagsterInstance
     now: float = field(default_factory=time.time)
 
-    @cached_property
+    @property
     def definitions(self) -> dg.Definitions:
         return build_definitions(self.settings, self.environment)
 

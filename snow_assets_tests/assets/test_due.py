@@ -22,6 +22,9 @@ def situation(missing: list[int], *runs: RunSeen, published: bool = False, busy:
 
 
 ALL = list(range(6))
+FIRST = LandSlices("P", "P/0", "P/5", 1)
+PLANNED = RunSeen("plan", "success", NOW - 3 * MINUTE)
+SUCCESS = replace(failed(1), outcome="success")
 PUBLISH_FAILED = RunSeen("publish", "failure", NOW - 6 * MINUTE)
 TABLE: list[tuple[str, Situation, Due | str]] = [
     ("fresh plan", situation(ALL), LandSlices("P", "P/0", "P/5", 1)),
@@ -37,6 +40,11 @@ TABLE: list[tuple[str, Situation, Due | str]] = [
     ("failed four times", situation([2], failed(99), failed(95), failed(80), failed(70)), "giving up"),
     ("never tried before failed", situation([1, 4, 5], failed(1, 0, 2)), LandSlices("P", "P/4", "P/5", 1)),
     ("a success that left a gap counts", situation([2], replace(failed(1), outcome="success")), "try 2 in 4 min"),
+    ("cancelled by a person", situation(ALL, replace(failed(99), outcome="cancelled")), "launch pull_p to go on"),
+    ("repaired by hand after that", situation([], replace(failed(9), outcome="cancelled"), SUCCESS), Publish("P", 1)),
+    ("planned again after that", situation(ALL, replace(failed(9), outcome="cancelled"), PLANNED), FIRST),
+    ("planned again after giving up", situation(ALL, *[failed(9)] * 4, PLANNED), FIRST),
+    ("failed after that", situation([3], *[failed(9)] * 4, PLANNED, failed(1)), "try 2 in 4 min"),
     ("complete", situation([]), Publish("P", 1)),
     ("complete after failures", situation([], failed(1), failed(2)), Publish("P", 1)),
     ("publishing failed", situation([], replace(PUBLISH_FAILED, ended=NOW)), "publishing failed, try 2 in 5 min"),

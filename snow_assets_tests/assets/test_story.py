@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import dagster as dg
+import pytest
 
 from snow_assets.assets.due import LandSlices, Nothing, Publish
-from snow_assets.assets.keys import PullNames, range_tags
+from snow_assets.assets.keys import PullNames, publish_config, range_tags
 from snow_assets.pulls import published
-from snow_assets_tests.assets.conftest import ROWS, Location
+from snow_assets.simulator import HiddenRows
+from snow_assets_tests.assets.conftest import ROWS, Location, settings
 
 NAMES = PullNames("incidents")
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    return str(failure.step_failure_data.error)
+
+
+def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {check.check_name: check for check in result.get_asset_check_evaluations()}
+
+
+@contextmanager
+def fewer_rows(location: Location) -> Iterator[None]:
+    """The instance loses half of its incidents for a while."""
+    sim = location.server.sim
+    gone = [dict(row) for row in sim.rows("incident")[: ROWS // 2]]
+    for row in gone:
+        sim.delete("incident", row["sys_id"], log=False)
+    try:
+        yield
+    finally:
+        for row in gone:
+            sim.insert("incident", row)
+
+
+@pytest.fixture
+def hidden(location: Location) -> Iterator[int]:
+    """Some incidents are hidden from the account; how many."""
+    sim = location.server.sim
+    sys_ids = frozenset(row["sys_id"] for row in sim.rows("incident")[5:90:17])
+    sim.knobs.hidden_rows.append(HiddenRows("incident", sys_ids=sys_ids))
+    yield len(sys_ids)
+    sim.knobs.hidden_rows.clear()
 
 
 def test_plan_adds_one_partition_per_slice_in_offset_order(location: Location) -> None:
@@ -168,3 +205,116 @@ def test_a_second_plan_run_continues_the_unfinished_plan(location: Location) -> 
     [event] = result.get_asset_materialization_events()
     assert event.materialization.metadata["continued"].value is True
     assert location.plan == old
+
+
+def test_a_range_over_two_plans_lands_each_from_its_own(location: Location) -> None:
+    for _ in range(2):
+        location.run("pull_incidents")
+        location.follow(location.tick())
+        location.follow(location.tick())
+    keys = location.instance.get_dynamic_partitions(NAMES.partitions_name)
+    assert len({key.split("/")[0] for key in keys}) == 2
+    location.server.requests.clear()
+
+    result = location.run("slices_incidents", tags=range_tags(keys[0], keys[-1]))
+
+    assert result.success
+    assert [event.partition for event in result.get_asset_materialization_events()] == keys
+    assert location.server.requests.total == 0
+
+
+def test_a_range_whose_keys_are_gone_fails_instead_of_doing_nothing(location: Location) -> None:
+    location.run("pull_incidents")
+    keys = location.plan.partition_keys
+    location.instance.delete_dynamic_partition(NAMES.partitions_name, keys[0])
+    location.instance.add_dynamic_partitions(NAMES.partitions_name, [keys[0]])
+
+    result = location.run("slices_incidents", tags=range_tags(keys[0], keys[-1]))
+
+    assert not result.success
+    assert "the range holds no partitions any more" in failure_of(result)
+
+
+def test_a_slice_of_a_plan_that_is_gone_fails_by_name(location: Location) -> None:
+    location.run("pull_incidents")
+    plan = location.plan
+    location.landing.remove_plan(plan.plan_id)
+
+    result = location.run("slices_incidents", tags=range_tags(plan.partition_keys[0], plan.partition_keys[0]))
+
+    assert not result.success
+    assert f"plan '{plan.plan_id}': pull incidents has no such plan" in failure_of(result)
+
+
+def test_hidden_rows_warn_with_their_number(location: Location, hidden: int) -> None:
+    location.run("pull_incidents")
+    location.follow(location.tick())
+
+    result = location.follow(location.tick())
+
+    assert result.success
+    check = checks_of(result)["hidden_rows"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert check.metadata["hidden"].value == hidden
+    dataset = published(location.landing)
+    assert dataset is not None
+    assert dataset.rows == ROWS - hidden
+
+
+def test_hidden_rows_are_refused_where_the_pull_says_so(location: Location, hidden: int) -> None:
+    assert hidden
+    location.settings = settings(location.settings.path.parent, hidden_rows="fail")
+    location.run("pull_incidents")
+    location.follow(location.tick())
+
+    result = location.follow(location.tick())
+
+    assert not result.success
+    check = checks_of(result)["hidden_rows"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert published(location.landing) is None
+    location.now += 7200
+    refused = location.tick()
+    assert isinstance(refused, Nothing)
+    assert "publishing was refused" in refused.reason
+
+
+def test_a_fall_of_rows_is_refused_until_it_is_accepted_by_name(location: Location) -> None:
+    location.run("pull_incidents")
+    location.follow(location.tick())
+    location.follow(location.tick())
+    location.settings = settings(location.settings.path.parent)
+    before = published(location.landing)
+    with fewer_rows(location):
+        location.run("pull_incidents")
+        location.follow(location.tick())
+        refused = location.follow(location.tick())
+    plan_id = location.plan.plan_id
+
+    assert not refused.success
+    assert checks_of(refused)["acceptable"].passed is False
+    assert published(location.landing) == before
+    assert isinstance(location.tick(), Nothing)
+
+    accepted = location.run("publish_incidents", config=publish_config(NAMES, plan_id, accept=True))
+
+    assert accepted.success
+    after = published(location.landing)
+    assert after is not None
+    assert (after.plan, after.rows) == (plan_id, ROWS // 2)
+
+
+def test_metadata_that_the_ui_knows(location: Location) -> None:
+    location.run("pull_incidents")
+    slices = location.follow(location.tick()).get_asset_materialization_events()
+    published_events = location.follow(location.tick()).get_asset_materialization_events()
+
+    rows = [event.materialization.metadata["dagster/partition_row_count"].value for event in slices]
+    assert sum(int(str(number)) for number in rows) == ROWS
+    totals, dataset = (event.materialization.metadata for event in published_events)
+    assert isinstance(totals["receipt"], dg.MarkdownMetadataValue)
+    assert isinstance(totals["receipt_page"], dg.PathMetadataValue)
+    assert dataset["dagster/row_count"].value == ROWS
+    columns = dataset["dagster/column_schema"].value
+    assert isinstance(columns, dg.TableSchema)
+    assert [column.name for column in columns.columns] == ["sys_id", "number", "state", "short_description"]
