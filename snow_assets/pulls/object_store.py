@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import obstore
@@ -77,8 +78,8 @@ class ObjectStore:
 
     def parquet(self, path: str) -> pq.ParquetFile:
         """See ``Store``."""
-        reader = cast(Any, obstore.open_reader(self._store, path))
-        return pq.ParquetFile(pa.PythonFile(reader, mode="r"), page_checksum_verification=True)
+        source = pa.PythonFile(_RangeReader(self._store, path), mode="r")
+        return pq.ParquetFile(source, page_checksum_verification=True)
 
     def size(self, path: str) -> int:
         """See ``Store``."""
@@ -100,6 +101,38 @@ class ObjectStore:
             value=self.location,
             hint="check the URL and the store's environment variables",
         )
+
+
+class _RangeReader(io.RawIOBase):
+    """A seekable file of range requests, so that a footer costs two small ones and not the whole file."""
+
+    def __init__(self, store: Any, path: str) -> None:
+        self._store = store
+        self._path = path
+        self._at = 0
+        self._size = int(obstore.head(store, path)["size"])
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        end = self._size if size < 0 else min(self._size, self._at + size)
+        if end <= self._at:
+            return b""
+        content = bytes(obstore.get_range(self._store, self._path, start=self._at, end=end))
+        self._at += len(content)
+        return content
 
 
 def last_name(path: str) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from snow_assets.config import PullConfig
-from snow_assets.errors import CredentialsError, LandingError, SnowError, UnknownTableError
+from snow_assets.errors import ConfigError, CredentialsError, LandingError, SnowError, UnknownTableError
 from snow_assets.pulls.dataset import published_plan
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.plan import FORMAT_VERSION, Plan, Slice, fingerprint_of, plan_id_of
@@ -75,6 +75,13 @@ def make_plan(pull: PullConfig, client: Client, landing: Landing, *, new: bool =
     Everything is asked of the instance before anything is written. Raises ``FixFirst`` for what is wrong with the
     configuration, the credentials, the table or the query; ``LandingError`` where the landing cannot be written.
     """
+    if pull.key:
+        raise ConfigError(
+            f"table {pull.table} would have to be read by a key of its own, which is not built yet",
+            key="key",
+            value=", ".join(pull.key),
+            hint="leave key out: a table with sys_id needs none",
+        )
     landing.check_writable()
     preview = look(pull, client)
     unfinished = _unfinished(landing)

@@ -33,7 +33,9 @@ def test_duckdb_and_polars_read_it(own: Workbench) -> None:
     own.pull_all()
     location = str(own.data / "incidents")
     files = DeltaTable(location).file_uris()
-    rows = duckdb.sql(f"select count(*), count(distinct sys_id.value) from read_parquet({files})").fetchall()
+    with duckdb.connect() as connection:
+        query = f"select count(*), count(distinct sys_id.value) from read_parquet({files})"
+        rows = connection.execute(query).fetchall()
     assert rows == [(1200, 1200)]
     assert pl.scan_delta(location).select(pl.len()).collect().item() == 1200
 
@@ -99,7 +101,7 @@ def test_a_dataset_that_shrinks_is_published_only_when_accepted(own: Workbench, 
 def test_hidden_rows_fail_the_totals_when_the_pull_says_so(own: Workbench) -> None:
     own.sim.knobs.hidden_rows.append(HiddenRows("incident", fraction=0.05))
     own.pull = own.pull.model_copy(update={"hidden_rows": "fail"})
-    with pytest.raises(PublishRefused, match="rows of plan .* are hidden"):
+    with pytest.raises(PublishRefused, match="are hidden"):
         own.pull_all()
     assert published(own.landing) is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,12 +107,12 @@ def test_another_fingerprint_starts_a_new_plan_and_retires_the_unfinished_one(
         with Client(small.url, Credentials(username=user, password="pw")) as client:
             planned = make_plan(workbench.pull, client, workbench.landing)
     else:
-        update = {
+        updates: dict[str, dict[str, Any]] = {
             "query": {"query": "active=true"},
             "fields": {"fields": ("number",)},
             "display mode": {"display_value": "true"},
-        }[change]
-        workbench.pull = workbench.pull.model_copy(update=update)
+        }
+        workbench.pull = workbench.pull.model_copy(update=updates[change])
         planned = workbench.plan()
     assert not planned.continued
     assert planned.retired == (first.plan_id,)
@@ -144,7 +145,7 @@ def test_one_driver_at_a_time(own: Workbench, tmp_path: Path) -> None:
 def _try_lease(data: str) -> int:
     from filelock import FileLock
 
-    FileLock._instances.clear()  # type: ignore[attr-defined]  # a fork is no new process to the singleton
+    FileLock._instances.clear()  # a fork is no new process to the singleton
     try:
         with lease(Landing.open(data, "incidents"), "child"):
             return 0
