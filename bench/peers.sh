@@ -17,7 +17,7 @@ if [ ! -x "$root/.venv/bin/python" ]; then
     exit 2
 fi
 
-[ -x "$home/venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$home/venv"
+[ -x "$home/venv/bin/python" ] || "${PYTHON:-$root/.venv/bin/python}" -m venv "$home/venv"
 
 if [ ! -f "$archive" ]; then
     "$home/venv/bin/pip" download -q --no-binary :all: --no-deps --dest "$home/source" "snowloader==$snowloader"
