@@ -1,6 +1,7 @@
 """Rows as the Table API words them: one JSON text per row, in each of the three display modes.
 
-A ``Shape`` is compiled once for a table, field list, mode and viewer, and remembers the rows that it has rendered.
+A ``Shape`` is compiled once for a ``Form`` (table, field list, mode, viewer), and remembers the rows that it has
+rendered. Rows are sparse: an empty column's text is made once, and a full row costs what it holds.
 """
 
 from __future__ import annotations
@@ -8,35 +9,40 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from json.encoder import encode_basestring as quote
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-from snow_assets.simulator.dictionary import JOURNAL_TYPES, PASSWORD_TYPES, Path, column_map, resolve_path, root_of
-from snow_assets.simulator.display import Viewer, remembers, shower
+from snow_assets.simulator.dictionary import JOURNAL_TYPES, Path, column_map, resolve_path, root_of
+from snow_assets.simulator.display import remembers
 from snow_assets.simulator.operands import getter
 from snow_assets.simulator.store import Row, Store
+from snow_assets.simulator.wording import Form, Mode, Word, wording
 
-Mode: TypeAlias = Literal["true", "false", "all"]
+__all__ = ["Form", "Mode", "Shape", "Shapes"]
+
 Cell: TypeAlias = Callable[[Row], str]
 
 _MAX_SHAPES = 32
 _MAX_MEMO = 100_000
+_NARROW = 30  # columns up to which a row is read by column, not by what it holds
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What decides how rows are worded. ``base`` is the address that links begin with, version included."""
+class _Texts(dict[str, str]):
+    """The texts of the values of one column, made when first met. For columns whose values repeat."""
 
-    table: str
-    fields: tuple[str, ...]  # empty: all columns
-    mode: Mode
-    links: bool
-    base: str
-    viewer: Viewer
-    hidden: frozenset[str] = frozenset()
-    hidden_as_empty: bool = False
-    null_unset_choices: bool = False
+    def __init__(self, word: Word) -> None:
+        super().__init__()
+        self._word = word
+
+    def __missing__(self, value: str) -> str:
+        if len(self) > _MAX_MEMO:
+            self.clear()
+        text = self[value] = self._word(value, _NO_ROW)
+        return text
+
+
+_NO_ROW: Row = {"sys_id": ""}
+_Slot: TypeAlias = tuple[int, _Texts | None, Word]  # one of the row's own columns: its place and its texts
 
 
 class Shape:
@@ -47,122 +53,69 @@ class Shape:
         self.touches: set[str] = set()
         self.bytes = 0
         self._form, self._store = form, store
-        self._known: dict[str, tuple[Row, bytes]] = {}
-        names = form.fields or tuple(column_map(form.table))
-        cells = [(name, self._cell(name)) for name in dict.fromkeys(names)]
-        self.names = tuple(name for name, cell in cells if cell is not None)
-        self._cells = [cell for _, cell in cells if cell is not None]
-        template = ",".join(quote(name).replace("%", "%%") + ":%s" for name in self.names)
-        self._template = "{" + template + "}"
+        self._rendered: dict[str, tuple[Row, bytes]] = {}
+        self._defaults: list[str] = []
+        self._slots: dict[str, _Slot] = {}
+        self._computed: list[tuple[int, Cell]] = []  # walked paths: not to be found in the row itself
+        self._journals: list[tuple[int, Word]] = []
+        names: list[str] = []
+        for name in dict.fromkeys(form.fields or column_map(form.table)):
+            path = resolve_path(form.table, name)
+            if path is not None and (name not in form.hidden or form.hidden_as_empty):
+                self._add(name, path)
+                names.append(name)
+        self.names = tuple(names)
 
     def render(self, rows: Sequence[Row]) -> list[bytes]:
         """One JSON object per row, UTF-8."""
-        known = self._known
+        done = self._rendered
         return [
-            hit[1] if (hit := known.get(row["sys_id"])) is not None and hit[0] is row else self._fresh(row)
+            hit[1] if (hit := done.get(row["sys_id"])) is not None and hit[0] is row else self._fresh(row)
             for row in rows
         ]
 
     def _fresh(self, row: Row) -> bytes:
-        text = (self._template % tuple([cell(row) for cell in self._cells])).encode("utf-8", "replace")
-        self._known[row["sys_id"]] = (row, text)
+        texts = self._defaults.copy()
+        slots = self._slots
+        if len(slots) <= _NARROW:
+            for name, (at, known, word) in slots.items():
+                if value := row.get(name):
+                    texts[at] = word(value, row) if known is None else known[value]
+        else:
+            for name, value in row.items():
+                if value and (found := slots.get(name)) is not None:
+                    at, known, word = found
+                    texts[at] = word(value, row) if known is None else known[value]
+        for at, cell in self._computed:
+            texts[at] = cell(row)
+        if self._journals and self._store.journal(row["sys_id"]):
+            for at, word in self._journals:
+                texts[at] = word("", row)
+        text = ("{" + ",".join(texts) + "}").encode("utf-8", "replace")
+        self._rendered[row["sys_id"]] = (row, text)
         self.bytes += len(text) + 150
         return text
 
-    def _cell(self, name: str) -> Cell | None:
-        path = resolve_path(self._form.table, name)
-        if path is None:
-            return None
+    def _add(self, name: str, path: Path) -> None:
+        """Give the column its place."""
+        column, at = path.column, len(self._defaults)
         if name in self._form.hidden:
-            return self._constant() if self._form.hidden_as_empty else None
-        for hop in path.hops:
-            self.touches.add(root_of(hop.reference))
-        column = path.column
+            empty = '{"display_value":"","value":""}' if self._form.mode == "all" else '""'
+            self._defaults.append(f"{quote(name)}:{empty}")
+            return
+        self.touches.update(root_of(hop.reference) for hop in path.hops)
         if column.reference and column.type in ("reference", "glide_list"):
             self.touches.add(root_of(column.reference))
+        word = wording(name, path, self._form, self._store)
         if column.type in JOURNAL_TYPES:
             self.touches |= {"sys_journal_field", "sys_user"}
-        make = self._wording(path)
-        stored = getter(path, self._store)
-        if remembers(column):
-            return _memo(make, stored)
-        return lambda row: make(stored(row), row)
-
-    def _constant(self) -> Cell:
-        text = '{"display_value":"","value":""}' if self._form.mode == "all" else '""'
-        return lambda row: text
-
-    def _wording(self, path: Path) -> Callable[[str, Row], str]:
-        form, column = self._form, path.column
-        show = shower(column, self._store, form.viewer)
-        if column.type == "reference" and column.reference:
-            return self._reference(path, show)
-        blank = column.type in JOURNAL_TYPES
-        masked = column.type in PASSWORD_TYPES
-        if path.hops and blank:
-            show = _nothing
-        if form.mode == "true":
-            return lambda value, row: quote(show(value, row))
-        if form.mode == "false":
-            return (lambda value, row: '""') if blank else lambda value, row: quote(value)
-        if blank:
-            return lambda value, row: '{"display_value":' + quote(show(value, row)) + ',"value":""}'
-        if column.choices and form.null_unset_choices:
-            return lambda value, row: _pair(quote(show(value, row)) if value else "null", quote(value))
-        if column.type in _SAME and not column.choices and not masked:
-            return _same
-        return lambda value, row: _pair(quote(show(value, row)), quote(value))
-
-    def _reference(self, path: Path, show: Callable[[str, Row], str]) -> Callable[[str, Row], str]:
-        form, column = self._form, path.column
-        by_key = f"?{column.reference_key}=" if column.reference_key != "sys_id" else "/"
-        address = f"{form.base}/table/{column.reference}{by_key}"
-        mode, links = form.mode, form.links
-
-        def word(value: str, row: Row) -> str:
-            if not value:
-                return '{"display_value":"","value":""}' if mode == "all" else '""'
-            parts = {"display_value": show(value, row)} if mode != "false" else {}
-            if links:
-                parts["link"] = address + value
-            if mode != "true":
-                parts["value"] = value
-            if len(parts) == 1:
-                return quote(next(iter(parts.values())))
-            return "{" + ",".join(f'"{key}":{quote(text)}' for key, text in parts.items()) + "}"
-
-        return word
-
-
-_SAME = frozenset({"string", "GUID", "boolean", "html", "url", "email", "script", "ph_number", "translated_text"})
-
-
-def _same(value: str, row: Row) -> str:
-    text = quote(value)
-    return '{"display_value":' + text + ',"value":' + text + "}"
-
-
-def _pair(shown: str, value: str) -> str:
-    return '{"display_value":' + shown + ',"value":' + value + "}"
-
-
-def _nothing(value: str, row: Row) -> str:
-    return ""
-
-
-def _memo(make: Callable[[str, Row], str], stored: Callable[[Row], str]) -> Cell:
-    known: dict[str, str] = {}
-
-    def cell(row: Row) -> str:
-        value = stored(row)
-        text = known.get(value)
-        if text is None:
-            if len(known) > _MAX_MEMO:
-                known.clear()
-            text = known[value] = make(value, row)
-        return text
-
-    return cell
+            self._journals.append((at, word))
+        elif path.hops:
+            stored = getter(path, self._store)
+            self._computed.append((at, lambda row: word(stored(row), row)))
+        else:
+            self._slots[name] = (at, _Texts(word) if remembers(column) else None, word)
+        self._defaults.append(word("", _NO_ROW))
 
 
 class Shapes:
