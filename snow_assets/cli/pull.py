@@ -64,8 +64,14 @@ def _check(app: App, pulls: list[PullConfig], new: bool, accept: str | None) -> 
     for each in pulls:
         EncodedQuery.parse(each.query)
         app.landing(each.name).check_writable()
-    if accept is None:
-        return
+    if accept is not None:
+        _check_accept(app, pulls, new, accept)
+    with app.client(pulls[0]) as client:
+        client.clock()  # one request: does the host answer, does it know us?
+
+
+def _check_accept(app: App, pulls: list[PullConfig], new: bool, accept: str) -> None:
+    """A plan is accepted by its name, so that nobody accepts another than the one that was looked at."""
     if new or len(pulls) != 1:
         raise ConfigError("goes with one pull, and not with --new", key="--accept", value=accept)
     newest = app.landing(pulls[0].name).latest_plan()

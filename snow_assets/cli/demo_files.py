@@ -1,0 +1,44 @@
+"""The demonstration's pulls and faults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PULLS = """\
+# The pulls of the demonstration, against the embedded instance. The keys are explained in docs/pulls.md.
+defaults:
+  retry_backoff: 0.2           # seconds: there is nobody to spare here
+
+pulls:
+  incidents:
+    table: incident
+    description: Every incident, every column.
+
+  incidents_closed:
+    table: incident
+    query: stateIN6,7^close_notesISNOTEMPTY^sys_updated_on>=javascript:gs.daysAgoStart(730)
+    fields: [sys_id, number, short_description, close_notes, state, priority, urgency, impact,
+             assignment_group, caller_id, assigned_to, opened_at, resolved_at]
+    description: What was solved, and how. A corpus for recommendations.
+
+  incidents_active:
+    table: incident
+    query: stateIN1,2,3,4,5^opened_at>=javascript:gs.daysAgoStart(60)
+    fields: [sys_id, number, short_description, state, priority, category, caller_id, opened_at]
+    description: What is open now. A corpus for finding duplicates.
+"""
+
+# Faults that retries get over, each seen on real instances.
+PASSING: list[dict[str, Any]] = [
+    {"kind": "html_503", "table": "incident", "request": "list", "narrow": False, "after": 2, "times": 1},
+    {"kind": "null_body", "table": "incident", "request": "list", "narrow": False, "after": 5, "times": 1},
+    {"kind": "rate_limited_429", "table": "incident", "request": "list", "narrow": False, "after": 8, "times": 1},
+    {"kind": "truncated", "table": "incident", "request": "list", "narrow": False, "after": 11, "times": 1},
+    {"kind": "reset_inside_body", "table": "incident", "request": "list", "narrow": False, "after": 14, "times": 1},
+    {"kind": "short_page", "table": "incident", "request": "list", "narrow": False, "after": 16, "times": 1},
+]
+
+
+def lasting(sys_id: str) -> dict[str, Any]:
+    """A fault that stays: whoever asks for the rows around ``sys_id`` gets an error, until it is cleared."""
+    return {"kind": "error_500", "table": "incident", "request": "list", "narrow": False, "sys_id": sys_id}

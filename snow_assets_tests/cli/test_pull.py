@@ -1,0 +1,81 @@
+"""Pulls that do not end well, and go on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+from snow_assets.simulator import SimulatorServer
+from snow_assets_tests.cli.conftest import ROWS, Folder
+
+
+def test_a_failed_slice_is_named_and_the_next_pull_asks_for_it_alone(folder: Folder, server: SimulatorServer) -> None:
+    spoiled = server.sim.rows("incident")[ROWS // 2]["sys_id"]
+    server.faults.add(kind="error_500", sys_id=spoiled, request="list", narrow=False)
+    first = folder.call("pull", "incidents", "--json")
+    assert first.code == 1, first
+    data = first.json
+    assert (data["published"], data["retryable"], data["slices"]["failed"]) == (False, True, 1)
+    (failed,) = data["failed"]
+    assert failed["slice"] in first.err
+    assert "server_error" in first.err
+    assert folder.call("files", "incidents").code == 2
+
+    server.faults.clear()
+    before = len(server.requests)
+    second = folder.call("pull", "incidents", "--json")
+    assert second.code == 0, second
+    assert second.json["plan"] == data["plan"]
+    assert second.json["landed"] == ROWS
+    asked = [entry for entry in list(server.requests)[before:] if "number" in entry.params.get("sysparm_fields", "")]
+    pages = [entry for entry in asked if "sysparm_suppress_pagination_header" in entry.params]
+    assert len(pages) <= 4, pages
+
+
+def test_a_signal_keeps_what_landed(folder: Folder, server: SimulatorServer) -> None:
+    server.faults.add(kind="latency", seconds=1.0, request="list", narrow=False, table="incident")
+    folder.write("pulls: {incidents: {table: incident, page_size: 50, max_workers: 1, retry_backoff: 0.01}}")
+    command = folder.command("pull", "incidents", "--json")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=folder.path, env=folder.environment, **pipes) as process:  # type: ignore[call-overload]
+        _wait_for_a_slice(folder.path / "data" / "incidents", process)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "what has landed stays" in err
+    assert "Traceback" not in err
+    server.faults.clear()
+    found = folder.call("status", "incidents", "--json").json
+    assert found["state"] == "landing"
+    assert found["running"] is None
+    done = folder.call("pull", "incidents", "--json")
+    assert done.code == 0, done
+    assert done.json["plan"] == found["plan"]
+    assert done.json["landed"] == ROWS
+
+
+def _wait_for_a_slice(landing: Path, process: subprocess.Popen[str]) -> None:
+    import time
+
+    while process.poll() is None and not list(landing.glob("*/*.parquet")):
+        time.sleep(0.05)
+
+
+def test_a_live_run_of_the_same_pull_is_left_alone(folder: Folder) -> None:
+    from snow_assets.pulls import Landing, lease
+
+    with lease(Landing.open(str(folder.path / "data"), "active"), "a test"):
+        done = folder.call("pull", "active", "--json")
+    assert done.code == 1, done
+    assert "a test" in done.err
+    assert done.json["retryable"] is True
+
+
+def test_several_pulls_go_on_after_one_that_cannot_work(folder: Folder) -> None:
+    folder.write("pulls: {bad: {table: nosuch}, good: {table: sys_user_group}}")
+    done = folder.call("pull", "--all", "--json")
+    assert done.code == 2, done
+    bad, good = done.json["pulls"]
+    assert (bad["published"], good["published"]) == (False, True)
+    assert done.json["error"]["value"] == "nosuch"
