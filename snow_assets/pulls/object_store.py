@@ -27,11 +27,12 @@ class ObjectStore:
 
     def __init__(self, url: str) -> None:
         self.location = url.rstrip("/")
+        self.retries = 5  # of one request, by obstore, with its own waits
 
     @cached_property
     def _store(self) -> Any:
         try:
-            return from_url(self.location)
+            return from_url(self.location, retry_config={"max_retries": self.retries})
         except Exception as error:  # noqa: BLE001 - each kind of store raises its own
             raise self._unusable(error) from None
 
