@@ -48,6 +48,7 @@ def dbt_parts(environment: Environment, pulls: Sequence[PullConfig]) -> DbtParts
 
     project = DbtProject(project_dir=folder, profiles_dir=folder)
     names = [pull.name for pull in pulls]
+    duckdb = _duckdb_path(environment)
 
     @dbt_assets(
         manifest=manifest,
@@ -57,16 +58,26 @@ def dbt_parts(environment: Environment, pulls: Sequence[PullConfig]) -> DbtParts
         pool=POOL,
     )
     def dbt_build(context: dg.AssetExecutionContext, dbt: DbtCliResource, landing: LandingResource) -> Iterator[Any]:
-        arguments = ["build", "--vars", json.dumps(dbt_vars(landing, names))]
+        variables = {**files_of(landing, names), "duckdb_path": duckdb}
+        arguments = ["build", "--vars", json.dumps(variables)]
         yield from dbt.cli(arguments, context=context).stream()
 
+    if not list(dbt_build.keys):
+        return DbtParts()
     return DbtParts(assets=[dbt_build], resources={"dbt": DbtCliResource(project_dir=project, dbt_executable=_dbt())})
 
 
-def dbt_vars(landing: LandingResource, pulls: Iterable[str]) -> dict[str, list[str]]:
-    """``<pull>_files`` for each published pull: the Parquet files that hold its rows now."""
+def files_of(landing: LandingResource, pulls: Iterable[str]) -> dict[str, list[str]]:
+    """The dbt variable ``<pull>_files`` of each published pull: the Parquet files that hold its rows now."""
     datasets = {pull: published(landing.open(pull)) for pull in pulls}
     return {f"{pull}_files": list(dataset.files) for pull, dataset in datasets.items() if dataset is not None}
+
+
+def _duckdb_path(environment: Environment) -> str:
+    """The DuckDB file that dbt writes: with the data, or beside pulls.yaml where those lie in an object store."""
+    data = environment.data_dir
+    folder = environment.pulls_path.parent if "://" in data else Path(data)
+    return str(folder / "snow.duckdb")
 
 
 def _foreign_sources(manifest: Mapping[str, Any], pulls: Iterable[str]) -> list[str]:
@@ -83,9 +94,13 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / "target" / "manifest.json"
     if _is_stale(path, folder):
-        with FileLock(folder / ".manifest.lock"):
-            if _is_stale(path, folder):
-                _parse(folder)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with FileLock(path.with_name(".manifest.lock")):
+                if _is_stale(path, folder):
+                    _parse(folder)
+        except OSError as error:
+            _log.warning("the dbt project is read-only, so its manifest is used as it is: %s", error)
     if not path.is_file():
         return None
     manifest: dict[str, Any] = json.loads(path.read_bytes())
