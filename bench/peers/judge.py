@@ -45,8 +45,8 @@ def _snowloader(home: Path, server: SimulatorServer) -> list[str]:
     report = home / "snowloader.xml"
     report.unlink(missing_ok=True)
     suites = [f"tests/integration/{name}" for name in SUITES]
-    options = ["-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
-    command = [str(home / "venv/bin/python"), "-m", "pytest", *options, *suites]
+    options = ["-q", "--tb=short", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function"]
+    command = [str(home / "venv/bin/python"), "-m", "pytest", *options, f"--junitxml={report}", *suites]
     subprocess.run(command, cwd=folder, env=_environment(server), check=False)
     if not report.exists():
         return ["snowloader: pytest wrote no report"]
