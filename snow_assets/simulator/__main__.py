@@ -14,12 +14,15 @@ from snow_assets.simulator.instance import Simulator
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    rows = dict(_count(text) for text in options.rows)
-    at = parse_moment(options.at) if options.at else None
-    sim = Simulator(rows, options.seed, at=at, event_log=options.event_log)
-    if options.faults:
-        sim.faults.load(options.faults)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        at = parse_moment(options.at) if options.at else None
+        sim = Simulator(dict(options.rows), options.seed, at=at, event_log=options.event_log)
+        if options.faults:
+            sim.faults.load(options.faults)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     with sim.serve(options.port) as server:
         sys.stdout.write(f"{server.url} {server.username} {server.password}\n")
         sys.stdout.flush()
@@ -34,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("snow_assets.simulator", description="A ServiceNow instance on loopback.")
     parser.add_argument("--port", type=int, default=0, help="port; a free one when left out")
     parser.add_argument(
-        "--rows", action="append", default=[], metavar="TABLE=N", help="rows of a table; may be repeated"
+        "--rows", action="append", default=[], type=_count, metavar="TABLE=N", help="rows of a table; may be repeated"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the generator")
     parser.add_argument("--at", default="", metavar="TIME", help="what the instance's clock shows at the start (UTC)")
@@ -45,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> tuple[str, int]:
     table, _, number = text.partition("=")
+    if not table or not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not TABLE=N")
     return table, int(number)
 
 

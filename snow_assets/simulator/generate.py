@@ -96,9 +96,9 @@ def _counts(rows: Mapping[str, int]) -> dict[str, int]:
         if table not in DEFAULT_ROWS:
             near = difflib.get_close_matches(table, DEFAULT_ROWS, 1)
             hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(DEFAULT_ROWS))}"
-            raise ValueError(f"rows: cannot generate rows of {table!r}{hint}")
+            raise ValueError(f"cannot generate rows of {table!r}{hint}")
         if count < 0:
-            raise ValueError(f"rows: {table} cannot have {count} rows")
+            raise ValueError(f"{table} cannot have {count} rows")
     counts = DEFAULT_ROWS | dict(rows)
     if "sys_journal_field" not in rows:
         tasks = sum(counts[name] for name in TASK_CLASSES)
