@@ -21,9 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sim = Simulator(dict(options.rows), options.seed, at=at, event_log=options.event_log)
         if options.faults:
             sim.faults.load(options.faults)
+        serving = sim.serve(options.port)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    with sim.serve(options.port) as server:
+    with serving as server:
         sys.stdout.write(f"{server.url} {server.username} {server.password}\n")
         sys.stdout.flush()
         done = threading.Event()

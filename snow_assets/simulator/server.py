@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from snow_assets.simulator.wire import Asked, BadRequestError, Connection, Reply
+from snow_assets.simulator.wire import Asked, BadRequestError, Connection, Reply, failure
 
 if TYPE_CHECKING:
     from snow_assets.simulator.faults import Faults
     from snow_assets.simulator.instance import Simulator
     from snow_assets.simulator.request_log import RequestLog
 
+_log = logging.getLogger(__name__)
 SEND_BUFFER = 4 * 1024 * 1024
 
 
@@ -111,7 +113,11 @@ class SimulatorServer:
         asked = connection.read()
         if asked is None:
             return False
-        reply = self._answer(asked)
+        try:
+            reply = self._answer(asked)
+        except Exception as error:  # noqa: BLE001 - a fault of the simulator itself: say so, as an instance would
+            _log.exception("%s %s", asked.method, asked.path)
+            reply = failure(500, "Unexpected error", repr(error))
         knobs = self.sim.knobs
         return connection.send(
             asked, reply, self.sim.clock.timestamp(), chunked=knobs.chunked, gzip_up_to=knobs.gzip_up_to

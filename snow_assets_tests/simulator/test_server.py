@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ import sys
 from datetime import datetime
 from pathlib import Path
 from urllib.request import ProxyHandler, Request, build_opener, urlopen
+
+import pytest
 
 from snow_assets.simulator import Knobs, Simulator, SimulatorServer
 
@@ -51,6 +54,13 @@ def test_nonsense_does_not_harm_the_server(small: SimulatorServer, get: Ask) -> 
         client.sendall(b"hello\r\n\r\n")
         assert client.recv(1_000) == b""
     assert get("table/incident").status == 200
+
+
+def test_a_fault_of_the_simulator_is_a_500(small: SimulatorServer, get: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    small.sim.knobs.hidden_rows = [None]  # type: ignore[list-item]
+    got = get("table/incident")
+    assert (got.status, got.error[0]) == (500, "Unexpected error")
+    assert "AttributeError" in caplog.text
 
 
 def test_compression(get: Ask, knobs: Knobs) -> None:
@@ -123,7 +133,8 @@ def test_the_fixture_of_the_plugin(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "snow_assets.simulator.pytest_plugin", "--strict-markers",
                "-p", "no:cacheprovider", str(test)]  # fmt: skip
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    alone = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # named here, whether or not it is installed
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=alone)
     assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
