@@ -8,12 +8,13 @@ where that does not work, pip does it all. Either way every file is checked agai
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from uv_requirement import locked
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
@@ -32,7 +33,7 @@ def install_with_uv() -> bool:
     """Whether uv could be had and installed everything."""
     with tempfile.TemporaryDirectory() as folder:
         requirement = Path(folder) / "uv.txt"
-        requirement.write_text(locked("uv"), encoding="utf-8")
+        requirement.write_text(locked(LOCK), encoding="utf-8")
         arguments = ["install", "--quiet", "--no-deps", "--require-hashes", "--requirement", str(requirement)]
         if _run([*PIP, *arguments], quiet=True):
             return False
@@ -48,14 +49,6 @@ def install_with_pip() -> bool:
     """Whether pip installed everything. Bytecode is left to the first import: most modules never see one."""
     arguments = ["install", "-qq", "--no-compile", "--no-deps", "--require-hashes", "--requirement", str(LOCK)]
     return _run([*PIP, *arguments]) == 0
-
-
-def locked(name: str) -> str:
-    """The lines of the lock that pin ``name``, hashes included."""
-    found = re.search(rf"^{re.escape(name)}==(?:.*\\\n)*.*", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise SystemExit(f"{LOCK.name} does not pin {name}")
-    return found.group() + "\n"
 
 
 def pip_configuration() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 Without ``DAGSTER_HOME``, ``dagster dev`` throws its home away when it ends. Ours lies beside ``pulls.yaml``, and its
 absolute path stands in ``.env``, which Dagster and ``snow-assets`` read. This module imports neither Dagster nor the
-rest of the package, so that ``make setup`` can run it first: ``python -m snow_assets.dagster_home [FOLDER]``.
+rest of the package, and is what ``make setup`` runs: ``python -m snow_assets.dagster_home [FOLDER]``.
 """
 
 from __future__ import annotations
@@ -72,16 +72,17 @@ compute_logs:
 """
 
 
-def write_dagster_home(home: Path) -> Path:
+def write_dagster_home(home: Path, *, deployment: bool = False) -> Path:
     """Make the folder ``home`` and its ``dagster.yaml``, unless there is one; returns the absolute path.
 
-    Raises ``OSError`` where the folder cannot be written.
+    With ``deployment`` the instance keeps its records in PostgreSQL, found by the variables ``DAGSTER_POSTGRES_*``, and
+    its logs in ``DAGSTER_COMPUTE_LOGS``. Raises ``OSError`` where the folder cannot be written.
     """
     home = home.expanduser().absolute()
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
     if not settings.exists():
-        _write_whole(settings, SETTINGS)
+        _write_whole(settings, SETTINGS + DEPLOYMENT if deployment else SETTINGS)
     return home
 
 
@@ -131,7 +132,13 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the home beside ``pulls.yaml`` of a folder (this one when none is named), and remember it in ``.env``."""
+    """Write the home beside ``pulls.yaml`` of a folder (this one when none is named), and remember it in ``.env``.
+
+    ``--deployment FOLDER`` writes a deployment's ``dagster.yaml`` into FOLDER, and no ``.env``.
+    """
+    if arguments[:1] == ["--deployment"]:
+        write_dagster_home(Path(*arguments[1:2]), deployment=True)
+        return 0
     folder = Path(arguments[0] if arguments else ".").absolute()
     home = write_dagster_home(folder / NAME)
     remember_dagster_home(folder / ".env", home)
