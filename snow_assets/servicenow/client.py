@@ -75,7 +75,7 @@ class Client:
         self._transport = Transport(
             url,
             credentials,
-            timeout=timeout if isinstance(timeout, tuple) else (10.0, timeout),
+            timeout=_timeout(timeout),
             proxy=proxy,
             ca_bundle=ca_bundle,
             allow_http=allow_http,
@@ -94,6 +94,12 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of {self.url}, {self.credentials.kind}>"
+
+    @property
+    def username(self) -> str:
+        """The user name that we sign in with; ``""`` where a token or key stands for it."""
+        named = self.credentials.kind in ("basic", "oauth_password")
+        return (self.credentials.username or "") if named else ""
 
     def get_count(self, table: str, query: str = "") -> int:
         """Rows of ``table`` that match, those included that the account may not read."""
@@ -201,6 +207,15 @@ def _page_size(page_size: int) -> int:
     if not 1 <= page_size <= 10_000:
         raise ConfigError("out of range", key="page_size", value=page_size, hint="1 to 10,000")
     return page_size
+
+
+def _timeout(timeout: float | tuple[float, float]) -> tuple[float, float]:
+    connect, read = timeout if isinstance(timeout, tuple) else (10.0, timeout)
+    if connect <= 0 or read <= 0:
+        raise ConfigError(
+            "must be above 0 seconds", key="timeout", value=timeout, hint="one number, or (connect, read)"
+        )
+    return float(connect), float(read)
 
 
 def _at_least(key: str, value: int, least: int) -> int:

@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -91,8 +92,8 @@ class Transport:
         self.url = base_url(url, allow_http=allow_http)
         self.auth: Auth = sign_in(credentials, self._post)
         self._timeout = timeout
-        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
-        self._verify: str | bool | None = ca_bundle or None
+        self._proxies = {"http": _proxy(proxy), "https": _proxy(proxy)} if proxy else {}
+        self._verify: str | bool | None = _ca_bundle(ca_bundle) if ca_bundle else None
         self._loopback = is_loopback(urlsplit(self.url).hostname or "")
         self._local = threading.local()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
@@ -106,12 +107,12 @@ class Transport:
 
     def send(self, request: Request) -> Answer:
         """The answer to ``request``; transport faults are in ``Answer.fault``. Raises ``CredentialsError`` only."""
-        session = self._new_session() if request.fresh else self._session()
         try:
             name, value = self.auth.header()
         except TokenUnavailable as no_token:
             return no_token.answer
         headers = {name: value}
+        session = self._new_session() if request.fresh else self._session()
         answer = self._exchange(session, "GET", request.path, params=dict(request.params), headers=headers)
         if answer.status == 401:
             self.auth.refused(value)
@@ -189,6 +190,19 @@ class Transport:
             raise _TooSlow
         response.close()  # gives the connection back to its pool
         return body
+
+
+def _proxy(url: str) -> str:
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        # Not shown: it may hold a password.
+        raise ConfigError("not the url of an HTTP proxy", key="proxy", hint="write http://HOST:PORT")
+    return url
+
+
+def _ca_bundle(path: str) -> str:
+    if not Path(path).exists():
+        raise ConfigError("there is no such file", key="ca_bundle", value=path, hint="name a file of PEM certificates")
+    return path
 
 
 class _TooSlow(OSError):
