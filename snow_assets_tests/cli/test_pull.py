@@ -66,7 +66,7 @@ def test_a_live_run_of_the_same_pull_is_left_alone(folder: Folder) -> None:
     from snow_assets.pulls import Landing, lease
 
     with lease(Landing.open(str(folder.path / "data"), "active"), "a test"):
-        done = folder.call("pull", "active", "--json")
+        done = folder.run("pull", "active", "--json")
     assert done.code == 1, done
     assert "a test" in done.err
     assert done.json["retryable"] is True
