@@ -1,17 +1,20 @@
-"""Steering a running simulator over HTTP, without sign-in: faults, the request log, the clock.
+"""Steering a running simulator over HTTP, without sign-in: faults, the request log, the clock, the knobs.
 
 ``GET /simulator/faults`` lists the active rules, ``POST`` adds one (or a list) from a JSON or YAML body, ``DELETE``
 removes all, or the one that ``?id=N`` names. ``GET /simulator/requests`` returns the request log (``?last=N`` the
 newest N), ``DELETE`` empties it. ``GET /simulator/clock`` tells the instance's time, ``POST`` with a body such as
-``2016-05-01 12:00:00`` moves it there, replaying an event log on the way.
+``2016-05-01 12:00:00`` moves it there, replaying an event log on the way. ``GET /simulator/knobs`` shows how the
+instance is set, ``POST`` with a JSON map such as ``{"invalid_terms": "no_rows"}`` sets it.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from snow_assets.simulator.clock import parse_moment
 from snow_assets.simulator.faults import describe, read_rules
+from snow_assets.simulator.knobs import configure, described
 from snow_assets.simulator.wire import Asked, Reply, failure, json_reply
 
 if TYPE_CHECKING:
@@ -29,8 +32,10 @@ def control(sim: Simulator, asked: Asked) -> Reply:
             return _requests(sim, asked)
         case "clock":
             return _clock(sim, asked)
+        case "knobs":
+            return _knobs(sim, asked)
         case _:
-            return failure(404, "No such control", "known: /simulator/faults, /simulator/requests, /simulator/clock")
+            return failure(404, "No such control", "known below /simulator/: faults, requests, clock, knobs")
 
 
 def _faults(sim: Simulator, asked: Asked) -> Reply:
@@ -62,3 +67,15 @@ def _clock(sim: Simulator, asked: Asked) -> Reply:
         except (ValueError, UnicodeDecodeError) as error:
             return failure(400, "Invalid moment", str(error))
     return json_reply({"now": sim.clock.now().isoformat(timespec="seconds")})
+
+
+def _knobs(sim: Simulator, asked: Asked) -> Reply:
+    if asked.method == "POST":
+        try:
+            document = json.loads(asked.body)
+            if not isinstance(document, dict):
+                raise ValueError("a JSON map is wanted")
+            configure(sim.knobs, document)
+        except ValueError as error:
+            return failure(400, "Invalid knob", str(error))
+    return json_reply({"knobs": described(sim.knobs)})

@@ -25,6 +25,7 @@ What a rule may say, besides its ``kind`` (see ``fault_kinds.KINDS``) and that k
 ``after``      let so many matching requests pass first
 ``every``      then hit one of so many (1)
 ``times``      and stop after so many hits (no end when left out)
+``lasting``    or so many seconds after the first one
 =============  ====================================================================================================
 """
 
@@ -33,6 +34,7 @@ from __future__ import annotations
 import random
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,7 @@ from snow_assets.simulator.wire import Asked, Reply
 _MATCHES = frozenset({
     "table", "request", "path", "query", "sys_id", "low", "high", "covers", "offset", "narrow", "fresh", "first",
 })  # fmt: skip
-_RHYTHM = frozenset({"probability", "seed", "after", "every", "times"})
+_RHYTHM = frozenset({"probability", "seed", "after", "every", "times", "lasting"})
 _BOUND = re.compile(r"sys_id(>=|<=|>|<)([0-9a-zA-Z]+)")
 
 
@@ -67,6 +69,7 @@ class FaultRule:
             raise ValueError(f"fault {name}: unknown key {min(unknown)!r}; known: {known}")
         self._random = random.Random(self.document.get("seed", 0))
         self._lock = threading.Lock()
+        self._began = 0.0  # when it first hit
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -81,13 +84,18 @@ class FaultRule:
         with self._lock:
             self.matched += 1
             turn = self.matched - int(rule.get("after", 0))
-            spent = "times" in rule and self.hits >= int(rule["times"])
+            spent = ("times" in rule and self.hits >= int(rule["times"])) or self._over()
             if spent or turn <= 0 or (turn - 1) % int(rule.get("every", 1)):
                 return False
             if self._random.random() >= float(rule.get("probability", 1.0)):
                 return False
+            self._began = self._began or time.monotonic()
             self.hits += 1
             return True
+
+    def _over(self) -> bool:
+        lasting = self.document.get("lasting")
+        return lasting is not None and self._began > 0 and time.monotonic() - self._began > float(lasting)
 
     def _concerns(self, asked: Asked, reply: Reply) -> bool:
         rule = self.document

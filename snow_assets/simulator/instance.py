@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,26 @@ class Simulator:
         self.clock.set(until)
         self._replayed = until
         return len(changes)
+
+    @contextmanager
+    def churn(self, table: str, per_second: float = 10.0, seed: int = 0) -> Iterator[None]:
+        """Update rows of ``table`` at random, so many a second, while the block runs."""
+        stop, rng = threading.Event(), random.Random(seed)
+
+        def work() -> None:
+            while not stop.wait(1 / per_second):
+                with self.store.lock:
+                    ids = self.store.view(table).ids
+                    if ids:
+                        self.update(table, rng.choice(ids), sys_updated_by=f"churn {rng.random()}")
+
+        thread = threading.Thread(target=work, name="simulator churn", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
     def rows(self, table: str) -> list[Row]:
         """The stored rows that a query of ``table`` could see, ordered by sys_id."""

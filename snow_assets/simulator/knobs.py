@@ -6,8 +6,9 @@ Change them between requests: ``sim.knobs.invalid_terms = "no_rows"``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
 
 
 @dataclass(slots=True)
@@ -111,3 +112,55 @@ class Knobs:
     node_queue: int = 50
     rate_rules: list[RateRule] = field(default_factory=list)
     cache_bytes: int = 400_000_000  # of rendered rows
+
+
+_NOT_SHOWN = frozenset({"accounts", "oauth_clients", "api_keys"})  # they hold passwords
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "hidden_rows": lambda rules: [_hidden_rows(rule) for rule in rules],
+    "rate_rules": lambda rules: [RateRule(**rule) for rule in rules],
+    "hidden_fields": lambda tables: {table: set(names) for table, names in tables.items()},
+    "query_acls": lambda tables: {table: set(names) for table, names in tables.items()},
+    "denied_tables": set,
+    "closed_tables": set,
+    "denied_aggregates": set,
+}
+
+
+def configure(knobs: Knobs, document: Mapping[str, Any]) -> None:
+    """Set knobs from plain data: all of it, or nothing. ValueError names what cannot be set."""
+    known = {one.name for one in fields(Knobs)} - _NOT_SHOWN
+    values: dict[str, Any] = {}
+    for name, value in document.items():
+        if name not in known:
+            raise ValueError(f"unknown knob {name!r}; known: {', '.join(sorted(known))}")
+        try:
+            values[name] = _READERS[name](value) if name in _READERS else _like(getattr(knobs, name), value)
+        except (TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"knob {name}: {error}") from error
+    for name, value in values.items():
+        setattr(knobs, name, value)
+
+
+def described(knobs: Knobs) -> dict[str, Any]:
+    """The knobs as plain data, without secrets."""
+    return {name: _plain(value) for name, value in asdict(knobs).items() if name not in _NOT_SHOWN}
+
+
+def _hidden_rows(rule: Mapping[str, Any]) -> HiddenRows:
+    windows = tuple((low, high) for low, high in rule.get("windows", ()))
+    return HiddenRows(**{**rule, "sys_ids": frozenset(rule.get("sys_ids", ())), "windows": windows})
+
+
+def _like(old: Any, new: Any) -> Any:
+    """``new`` when it is of the kind that the knob holds; a whole number will do for a fraction."""
+    if type(old) is type(new) or (isinstance(old, float) and type(new) is int):
+        return new
+    raise TypeError(f"{new!r} is no {type(old).__name__}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -128,7 +128,7 @@ def _ordered(
     store = scope.store
     view = store.view(table)
     groups = tuple((group.bounds, group.key) for group in query.groups)
-    kept: Hashable = (groups, query.order, store.generation)
+    kept: Hashable = (groups, query.nothing, query.order, store.generation)
     known = view.orders.get(kept)
     if known is None:
         ids, first, last = span

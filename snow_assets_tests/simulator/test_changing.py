@@ -99,3 +99,15 @@ def test_reading_by_key_while_others_write() -> None:
     for seen in found:
         assert seen == sorted(set(seen))
         assert set(everyone) - restless <= set(seen)
+
+
+def test_churn_updates_rows_while_it_lasts() -> None:
+    with Simulator({"incident": 20}, seed=8).serve() as server:
+        before = server.sim.rows("incident")
+        with server.sim.churn("incident", per_second=500):
+            while server.sim.rows("incident") == before:
+                pass
+        after = server.sim.rows("incident")
+        assert server.sim.rows("incident") == after
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert all(int(new["sys_mod_count"]) > int(old["sys_mod_count"]) for old, new in changed)

@@ -233,3 +233,12 @@ def test_rules_of_a_file(small: SimulatorServer, tmp_path: Any) -> None:
     file.write_text("just text")
     with pytest.raises(ValueError, match="list of maps"):
         small.faults.load(file)
+
+
+def test_a_fault_may_last_for_a_while(small: SimulatorServer, get: Ask) -> None:
+    small.faults.add(kind="html_503", lasting=0.2)
+    statuses = []
+    while 200 not in statuses:
+        statuses.append(get("table/incident", sysparm_limit=1).status)
+    assert statuses[0] == 503
+    assert get("table/incident", sysparm_limit=1).status == 200

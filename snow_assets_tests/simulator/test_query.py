@@ -166,6 +166,8 @@ def test_invalid_terms_are_dropped_and_everything_comes_back(get: Ask, term: str
 def test_hardened_instances_return_no_rows_or_403(get: Ask, knobs: Knobs, term: str) -> None:
     knobs.invalid_terms = "no_rows"
     assert get("table/incident", sysparm_query=f"{term}^state=1").rows == []
+    assert get("table/incident", sysparm_query=term).rows == []
+    assert len(get("table/incident").rows) == 7
     knobs.invalid_terms = "forbid_403"
     got = get("table/incident", sysparm_query=f"{term}^state=1")
     assert got.status == 403

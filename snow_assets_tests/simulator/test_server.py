@@ -12,6 +12,7 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener, urlopen
 
 import pytest
@@ -136,6 +137,32 @@ def test_the_fixture_of_the_plugin(tmp_path: Path) -> None:
     alone = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # named here, whether or not it is installed
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=alone)
     assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_knobs_over_http(small: SimulatorServer, get: Ask) -> None:
+    def knobs(document: object) -> Any:
+        return get("/simulator/knobs", method="POST", login="", body=json.dumps(document))
+
+    hidden = [{"table": "incident", "sys_ids": ["01" * 16]}]
+    got = knobs({"invalid_terms": "no_rows", "latency": 0, "hidden_rows": hidden,
+                 "hidden_fields": {"task": ["priority"]}, "rate_rules": [{"limit": 50}]})  # fmt: skip
+    assert got.json["knobs"]["hidden_rows"][0]["sys_ids"] == ["01" * 16]
+    assert "accounts" not in get("/simulator/knobs", login="").json["knobs"]
+    assert get("table/incident", sysparm_query="nope=1").rows == []
+    rows = get("table/incident", sysparm_fields="number,priority")
+    assert len(rows.rows) == 6
+    assert "priority" not in rows.rows[0]
+    assert rows.headers["X-RateLimit-Limit"] == "50"
+    refused: list[object] = [
+        {"nope": 1},
+        {"latency": "fast"},
+        {"hidden_rows": [{"tabel": "incident"}]},
+        [],
+        {"accounts": {}},
+    ]
+    for wrong in refused:
+        assert knobs(wrong).error[0] == "Invalid knob"
+    assert small.sim.knobs.rate_rules[0].limit == 50
 
 
 HEADER = (
