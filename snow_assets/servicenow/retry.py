@@ -76,7 +76,7 @@ def fetch(
         RequestFailed: the retries are used up.
         CredentialsError, ForbiddenError, UnknownTableError, QueryError, HostError: no retry can help.
     """
-    failures, busy, waited = 0, 0, 0.0
+    failures, refusals, busy, waited = 0, 0, 0, 0.0
     while True:
         answer = yield Send(request)
         if answer is None:
@@ -89,8 +89,10 @@ def fetch(
             problem = caught
         fault = faults.get(problem.name)
         tally.faults[fault.name] += 1
-        failures, busy = (failures, busy + 1) if fault.pause else (failures + 1, busy)
-        last_try = failures > (min(1, policy.max_retries) if fault.fatal else policy.max_retries)
+        failures += not fault.pause
+        busy += fault.pause
+        refusals += fault.fatal
+        last_try = failures > policy.max_retries or refusals > 1
         if can_halve and (fault.halve or (fault.halve_at_last and last_try)):
             raise TooHeavy(problem)
         if not fault.retry or last_try:

@@ -144,6 +144,11 @@ def test_what_a_new_session_may_cure_is_tried_once_more(answer: Answer, kind: ty
     assert type(lasting.error) is kind
 
 
+def test_a_session_that_ends_during_an_outage_is_not_taken_for_a_wrong_password() -> None:
+    outcome = Outcome(status(503), status(401), GOOD)
+    assert outcome.result == {"x": "1"}
+
+
 def test_a_name_server_that_never_answers_is_a_matter_of_the_host() -> None:
     outcome = Outcome(fault("dns"))
     assert outcome.sent == 4
