@@ -33,6 +33,7 @@ __all__ = [
     "total_count",
 ]
 
+_BY_STATUS: Final = {202: "accepted_202", 401: "unauthorized", 404: "not_found"}
 _GATEWAY: Final = frozenset({408, 502, 503, 504})
 _HEX: Final = re.compile(r"[0-9a-f]{32}")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
@@ -148,31 +149,28 @@ def _result(answer: Answer, kind: type[_Result]) -> _Result:
 
 def _status_fault(answer: Answer) -> PageFault:
     status, message = answer.status, _platform_message(answer)
-    match status:
-        case 202:
-            return PageFault("accepted_202")
-        case 400 if "invalid table" in message.lower():
-            return PageFault("unknown_table", message)
-        case 401:
-            return PageFault("unauthorized", message)
-        case 403 if "API level ACL" in message:
-            return PageFault("forbidden_api", message)
-        case 403 if "query records" in message and "read table" not in message:
-            return PageFault("forbidden_query", message)
-        case 403:
-            return PageFault("forbidden", message)
-        case 404:
-            return PageFault("not_found", message)
-        case 429 if answer.headers.get("retry-after") or answer.headers.get("x-ratelimit-reset"):
-            return PageFault("rate_limited", message)
-        case 429:
-            return PageFault("too_many_requests", message)
-        case _ if status in _GATEWAY:
-            return PageFault("gateway_error", f"status {status}")
-        case _ if b"maximum execution time exceeded" in answer.body:
-            return PageFault("execution_time", f"status {status}")
-        case _:
-            return PageFault(_status_class(status), f"status {status} {message}".strip())
+    if status == 403:
+        return PageFault(_forbidden(message), message)
+    if status == 429:
+        named = answer.headers.get("retry-after") or answer.headers.get("x-ratelimit-reset")
+        return PageFault("rate_limited" if named else "too_many_requests", message)
+    if status == 400 and "invalid table" in message.lower():
+        return PageFault("unknown_table", message)
+    if status in _BY_STATUS:
+        return PageFault(_BY_STATUS[status], message)
+    if status in _GATEWAY:
+        return PageFault("gateway_error", f"status {status}")
+    if b"maximum execution time exceeded" in answer.body:
+        return PageFault("execution_time", f"status {status}")
+    return PageFault(_status_class(status), f"status {status} {message}".strip())
+
+
+def _forbidden(message: str) -> str:
+    if "API level ACL" in message:
+        return "forbidden_api"
+    if "query records" in message and "read table" not in message:
+        return "forbidden_query"
+    return "forbidden"
 
 
 def _status_class(status: int) -> str:

@@ -21,7 +21,7 @@ from snow_assets.errors import QueryError
 
 _NO_VALUE: Final = frozenset({"ISEMPTY", "ISNOTEMPTY", "ANYTHING", "EMPTYSTRING"})
 _TWO_FIELDS: Final = frozenset(
-    "SAMEAS NSAMEAS GT_FIELD LT_FIELD GT_OR_EQUALS_FIELD LT_OR_EQUALS_FIELD MORETHAN LESSTHAN".split()
+    {"SAMEAS", "NSAMEAS", "GT_FIELD", "LT_FIELD", "GT_OR_EQUALS_FIELD", "LT_OR_EQUALS_FIELD", "MORETHAN", "LESSTHAN"}
 )
 _RELATIVE: Final = frozenset({"RELATIVEGT", "RELATIVEGE", "RELATIVELT", "RELATIVELE", "RELATIVEEE"})
 OPERATORS: Final = frozenset(
@@ -95,16 +95,14 @@ class EncodedQuery:
             if sort := _ORDER.fullmatch(piece):
                 order.append(_order(sort))
                 continue
-            joined_by: Literal["^", "^OR"] = "^"
             if piece.startswith("NQ"):
-                piece = piece[2:]
-                groups.append([])
-            elif piece.startswith("OR"):
-                piece = piece[2:]
-                joined_by = "^OR"
-                if not groups[-1]:
-                    _refuse(piece, "^OR without a term before it", "put a term before ^OR")
-            groups[-1].append(_term(piece, joined_by))
+                groups.append([_term(piece[2:], "^")])
+            elif not piece.startswith("OR"):
+                groups[-1].append(_term(piece, "^"))
+            elif groups[-1]:
+                groups[-1].append(_term(piece[2:], "^OR"))
+            else:
+                _refuse(piece, "^OR without a term before it", "put a term before ^OR")
         if len(groups) > 1 and not groups[0]:
             _refuse(text, "an empty group beside ^NQ would match every row", "put a term on either side of ^NQ")
         return cls(tuple(tuple(group) for group in groups if group), tuple(order))
