@@ -226,6 +226,8 @@ class _Reader:
         if name == "sys_id" and symbol in ("<", "<=", ">", ">=") and text:
             bound = (symbol, text.lower())
         key: Hashable = (name, symbol, text)
+        if "!" in symbol or "NOT" in symbol:
+            key = (name, symbol, text, self.scope.not_equal_drops_empty)
         if symbol.startswith("RELATIVE") or symbol == "DYNAMIC" or "javascript:" in text:
             key = (name, symbol, text, self.scope.speaker)  # means something else to others, and later
         return Term(key, operator.make(left, text, self.scope), stable, bound)

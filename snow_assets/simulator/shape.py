@@ -52,6 +52,7 @@ class Shape:
         """Compile; names that are no columns are left out."""
         self.touches: set[str] = set()
         self.bytes = 0
+        self.full = False  # no further rows are remembered
         self._form, self._store = form, store
         self._rendered: dict[str, tuple[Row, bytes]] = {}
         self._defaults: list[str] = []
@@ -92,8 +93,9 @@ class Shape:
             for at, word in self._journals:
                 texts[at] = word("", row)
         text = ("{" + ",".join(texts) + "}").encode("utf-8", "replace")
-        self._rendered[row["sys_id"]] = (row, text)
-        self.bytes += len(text) + 150
+        if not self.full:
+            self._rendered[row["sys_id"]] = (row, text)
+            self.bytes += len(text) + 150
         return text
 
     def _add(self, name: str, path: Path) -> None:
@@ -134,13 +136,22 @@ class Shapes:
             shape = self._shapes.get(form)
             if shape is None:
                 shape = self._shapes[form] = Shape(form, self._store)
-                if len(self._shapes) > _MAX_SHAPES:
-                    self._shapes.popitem(last=False)
             self._shapes.move_to_end(form)
-            if sum(one.bytes for one in self._shapes.values()) > self.max_bytes:
-                self._shapes.clear()
-                shape = self._shapes[form] = Shape(form, self._store)
+            self._make_room(shape)
             return shape
+
+    def kept(self) -> list[Shape]:
+        """The shapes that are remembered, the latest last."""
+        with self._lock:
+            return list(self._shapes.values())
+
+    def _make_room(self, shape: Shape) -> None:
+        """Forget the shapes that were not used for longest; where one alone is too big, it grows no further."""
+        total = sum(one.bytes for one in self._shapes.values())
+        while len(self._shapes) > 1 and (total > self.max_bytes or len(self._shapes) > _MAX_SHAPES):
+            _, oldest = self._shapes.popitem(last=False)
+            total -= oldest.bytes
+        shape.full = total > self.max_bytes
 
     def _forget(self, table: str) -> None:
         root = root_of(table)

@@ -133,6 +133,15 @@ def test_the_connection_breaks(small: SimulatorServer, kind: str) -> None:
     assert page("456")(ask(small, "table/incident", **PAGE))
 
 
+def test_who_hangs_holds_nobody_up(small: SimulatorServer, get: Ask) -> None:
+    small.sim.knobs.nodes = small.sim.knobs.node_slots = 1
+    small.faults.add(kind="hang", times=2)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            get("table/incident", timeout=0.2)
+    assert get("table/incident", timeout=10).status == 200
+
+
 def test_parameters(small: SimulatorServer, get: Ask) -> None:
     small.faults.add(
         kind="answer", status=418, body="short", content_type="text/plain", headers={"X-Pot": "tea"}, times=1

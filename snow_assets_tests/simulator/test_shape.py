@@ -163,3 +163,16 @@ def test_a_new_journal_entry_shows(small: SimulatorServer, get: Ask) -> None:
 )
 def test_durations(stored: str, shown: str) -> None:
     assert duration(stored) == shown
+
+
+def test_rendered_rows_are_bounded(small: SimulatorServer, get: Ask) -> None:
+    """However many lists are worded, what is remembered of them stays within the bound, give or take a page."""
+    shapes = small.sim.shapes
+    shapes.max_bytes = 3_000
+    for offset in range(7):
+        got = get("table/incident", sysparm_query="ORDERBYsys_id", sysparm_limit=1, sysparm_offset=offset)
+        assert got.rows[0]["number"] == f"INC000{offset + 1}"
+    assert 3_000 < sum(shape.bytes for shape in shapes.kept()) < 10_000
+    for fields in ("number", "number,state"):
+        assert len(get("table/incident", sysparm_fields=fields).rows) == 7
+    assert sum(shape.bytes for shape in shapes.kept()) <= 3_000
