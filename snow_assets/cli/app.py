@@ -155,11 +155,15 @@ _OPTIONS = (
 
 
 def log_to_stderr(level: str) -> None:
-    """Send what the libraries log to stderr; debug also shows tracebacks, and Python's warnings."""
-    if level.lower() != "debug" and not sys.warnoptions:
+    """Send what the libraries log to stderr. Only debug shows tracebacks, Python's warnings and Dagster's own log."""
+    debug = level.lower() == "debug"
+    if not debug and not sys.warnoptions:
         warnings.simplefilter("ignore")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(level.upper())  # a logger with a level of its own passes the root's level by
+    handler.addFilter(lambda record: debug or not record.name.startswith("dagster"))
     logging.basicConfig(
-        stream=sys.stderr, level=level.upper(), format="%(levelname)s %(name)s: %(message)s", force=True
+        handlers=[handler], level=level.upper(), format="%(levelname)s %(name)s: %(message)s", force=True
     )
 
 

@@ -23,6 +23,8 @@ from snow_assets.cli.init_files import WORKSPACE
 from snow_assets.errors import ConfigError
 
 if TYPE_CHECKING:
+    import duckdb
+
     from snow_assets.simulator import SimulatorServer
 
 MARKER = ".snow-assets-demo"  # in a folder that an earlier demonstration made, and that may be replaced
@@ -160,9 +162,7 @@ def _summary(stage: Stage) -> list[dict[str, Any]]:
     return found
 
 
-def _closing(
-    stage: Stage, summary: list[dict[str, Any]], seconds: int, ui: str, simulator: str
-) -> Iterator[str]:
+def _closing(stage: Stage, summary: list[dict[str, Any]], seconds: int, ui: str, simulator: str) -> Iterator[str]:
     yield f"\nDone in {seconds} s.\n"
     head = ("pull", "counted", "landed", "hidden", "requests", "retries", "files", "size")
     yield from table_lines(head, [[*(each[key] for key in head[:-1]), human_bytes(each["bytes"])] for each in summary])
@@ -171,10 +171,27 @@ def _closing(
         yield "\nretried: " + ", ".join(f"{name} {count}x" for name, count in sorted(faults.items()))
     yield f"files:   {stage.folder / 'data'}"
     yield f"receipt: {summary[-1]['receipt']}" if summary else ""
-    if stage.dbt is None:
-        yield "dbt:     no project here, so no models were built"
+    yield f"dbt:     {_models(stage)}"
     yield f"\nOpen the UI on it:        {ui}"
     yield f"and to pull once more:    {simulator}"
+
+
+def _models(stage: Stage) -> str:
+    """What dbt built, with the rows of each model."""
+    import duckdb
+
+    path = stage.folder / "data" / "snow.duckdb"
+    if stage.dbt is None or not path.exists():
+        return "no project here, so no models were built"
+    with duckdb.connect(str(path), read_only=True) as connection:
+        found = connection.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()
+        counted = [(name, _count(connection, name)) for (name,) in found]
+    return f"{path}: " + ", ".join(f"{name} {rows:,} rows" for name, rows in counted)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    row = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608 - dbt named the table
+    return int(row[0]) if row else 0
 
 
 def _ui_command(folder: Path) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from snow_assets.cli.estimate import Estimate, human_bytes, human_seconds
 
 WORKSPACE = """\
-# Open the UI on this folder: dg dev -w workspace.yaml, or dagster dev -w workspace.yaml
+# Open the UI on this folder: dagster dev -w workspace.yaml
 load_from:
   - python_module:
       module_name: snow_assets.definitions

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -86,7 +90,7 @@ def _one(app: App, pull: PullConfig, new: bool, accept: str | None) -> tuple[int
 
     started = time.monotonic()
     try:
-        with progress_bar(pull.name) as listener:
+        with progress_bar(pull.name) as listener, _stdout_kept(app):
             outcome = run_pull(
                 app.settings, app.environment, pull.name, new=new, accept=accept is not None, on_progress=listener
             )
@@ -102,6 +106,16 @@ def _one(app: App, pull: PullConfig, new: bool, accept: str | None) -> tuple[int
         note(line)
     code = outcome.error.exit_code if outcome.error else 0
     return code, data, isinstance(outcome.error, _FOR_ALL)
+
+
+@contextmanager
+def _stdout_kept(app: App) -> Iterator[None]:
+    """Keep what dbt says off stdout, which carries the result alone; it is in the run's log, and shown with debug."""
+    with ExitStack() as stack:
+        debug = app.log_level.lower() == "debug"
+        sink = sys.stderr if debug else stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        stack.enter_context(redirect_stdout(sink))
+        yield
 
 
 def _failed(name: str, error: SnowError) -> tuple[int, dict[str, Any], bool]:
