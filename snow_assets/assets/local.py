@@ -54,10 +54,12 @@ def run_pull(
     name: str,
     *,
     new: bool = False,
-    accept: bool = False,
+    accept: str | None = None,
     on_progress: Listener | None = None,
 ) -> PullOutcome:
     """Plan, land, reconcile and publish the pull ``name``, in at least three runs on the local Dagster instance.
+
+    ``accept`` names the newest plan: it is gone on with as it is, and published although its rows fell.
 
     Returns how far it came once there is a plan; raises a ``SnowError`` where there is none (configuration,
     credentials, an unknown table, a live run of the same pull). A signal leaves as ``KeyboardInterrupt``; what landed
@@ -76,12 +78,13 @@ def run_pull(
         if on_progress is not None:
             stack.enter_context(listening(on_progress))
         run = _Runs(definitions, instance, PullNames(name))
-        run.plan(new)
+        if accept is None:
+            run.plan(new)
         plan = landing.latest_plan()
-        if plan is None:
-            raise PlanIncomplete("the plan that was just made is gone", key="pull", value=name)
+        if plan is None or accept not in (None, plan.plan_id):
+            raise PlanIncomplete("is gone, or not the newest plan", key="plan", value=accept or "")
         outcome = PullOutcome(name, plan, runs=run.run_ids)
-        _finish(outcome, run, landing, accept, pull.slices_per_run)
+        _finish(outcome, run, landing, accept is not None, pull.slices_per_run)
         return outcome
 
 

@@ -91,9 +91,7 @@ def _one(app: App, pull: PullConfig, new: bool, accept: str | None) -> tuple[int
     started = time.monotonic()
     try:
         with progress_bar(pull.name) as listener, _stdout_kept(app):
-            outcome = run_pull(
-                app.settings, app.environment, pull.name, new=new, accept=accept is not None, on_progress=listener
-            )
+            outcome = run_pull(app.settings, app.environment, pull.name, new=new, accept=accept, on_progress=listener)
     except SnowError as error:
         return _failed(pull.name, error)
     except Exception as error:  # noqa: BLE001 - one pull's failure must not hide the results of the others

@@ -114,7 +114,7 @@ def test_a_fall_of_rows_is_published_only_when_accepted(local: Location) -> None
         assert not refused.published
         assert refused.landed == len(refused.plan.slices)
 
-        accepted = run_pull(fewer, local.environment, "incidents", accept=True)
+        accepted = run_pull(fewer, local.environment, "incidents", accept=refused.plan.plan_id)
         assert accepted.plan == refused.plan
         assert accepted.published
     finally:

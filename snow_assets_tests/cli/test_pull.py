@@ -6,8 +6,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from snow_assets.simulator import SimulatorServer
-from snow_assets_tests.cli.conftest import ROWS, Folder
+from snow_assets.simulator import Simulator, SimulatorServer
+from snow_assets_tests.cli.conftest import ROWS, Folder, variables_of
 
 
 def test_a_failed_slice_is_named_and_the_next_pull_asks_for_it_alone(folder: Folder, server: SimulatorServer) -> None:
@@ -79,3 +79,24 @@ def test_several_pulls_go_on_after_one_that_cannot_work(folder: Folder) -> None:
     bad, good = done.json["pulls"]
     assert (bad["published"], good["published"]) == (False, True)
     assert done.json["error"]["value"] == "nosuch"
+
+
+def test_a_plan_whose_rows_fell_is_published_only_when_it_is_named(folder: Folder) -> None:
+    folder.write("pulls: {groups: {table: sys_user_group}}")
+    with Simulator({"sys_user_group": 40}, seed=1).serve() as many:
+        variables = variables_of(many)
+        assert folder.call("pull", "groups", **variables).code == 0
+        for row in many.sim.rows("sys_user_group")[:20]:
+            many.sim.delete("sys_user_group", row["sys_id"])
+        refused = folder.call("pull", "groups", "--json", **variables)
+        assert refused.code == 2, refused
+        plan = refused.json["plan"]
+        assert f"--accept {plan}" in refused.err
+        wrong = folder.call("pull", "groups", "--accept", "20200101T000000Z", **variables)
+        assert (wrong.code, plan in wrong.err) == (2, True)
+        before = len(many.requests)
+        accepted = folder.call("pull", "groups", "--accept", plan, "--json", **variables)
+        assert accepted.code == 0, accepted
+        assert accepted.json["plan"] == plan
+        assert accepted.json["published"] is True
+        assert len(many.requests) - before <= 1
