@@ -139,7 +139,7 @@ def test_threads_wait_for_a_free_place() -> None:
         governor.acquire(stop)
         entered.set()
 
-    thread = threading.Thread(target=second)
+    thread = threading.Thread(target=second, daemon=True)
     thread.start()
     assert not entered.wait(0.1)
     governor.release(GOOD)
@@ -170,7 +170,7 @@ def test_whoever_waits_can_be_stopped() -> None:
         except Cancelled as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=wait) for _ in range(3)]
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     stop.set()
