@@ -126,8 +126,9 @@ def test_waiting_in_the_instances_queue_steps_back() -> None:
 def test_idle_threads_teach_nothing() -> None:
     ramp = Ramp(16)
     for now in range(100):
-        ramp.finished(float(now), work=1e6, seconds=0.5, queued=0.0, in_flight=1)
-    assert ramp.limit == 2
+        # Faster and faster, but never as many at once as the limit allows.
+        ramp.finished(float(now), work=1e6, seconds=0.5 / (now + 1), queued=0.0, in_flight=1)
+        assert ramp.limit == 2
 
 
 def test_threads_wait_for_a_free_place() -> None:
