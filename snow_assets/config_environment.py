@@ -17,6 +17,15 @@ from snow_assets.errors import ConfigError, CredentialsError
 SignIn = Literal["bearer", "api_key", "oauth_password", "oauth_client_credentials", "basic"]
 
 
+_REFUSED: dict[SignIn, str] = {
+    "bearer": "SNOW_TOKEN",
+    "api_key": "SNOW_API_KEY",
+    "oauth_password": "SNOW_CLIENT_ID",
+    "oauth_client_credentials": "SNOW_CLIENT_ID",
+    "basic": "SNOW_USERNAME",
+}
+
+
 @dataclass(frozen=True)
 class Environment:
     """The variables that steer snow_assets. Relative paths are taken from ``cwd``.
@@ -138,6 +147,11 @@ class Credentials(BaseModel):
         if self.client_id:
             return "oauth_password" if self.username else "oauth_client_credentials"
         return "basic"
+
+    @property
+    def key(self) -> str:
+        """The variable that an instance refuses when it refuses us."""
+        return _REFUSED[self.kind]
 
     @property
     def secrets(self) -> tuple[str, ...]:

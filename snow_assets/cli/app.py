@@ -10,13 +10,16 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from snow_assets.errors import CredentialsError, HostError, InstanceUnavailable
 
 if TYPE_CHECKING:
     from snow_assets.config import Environment, PullConfig, Settings
@@ -61,8 +64,28 @@ class App:
 
         return Landing.open(self.environment.data_dir, pull)
 
-    def client(self, pull: PullConfig | None = None) -> Client:
-        """A client of the instance, with the tunables of ``pull`` where one is given."""
+    @contextmanager
+    def client(self, pull: PullConfig | None = None) -> Iterator[Client]:
+        """A client of the instance, with the tunables of ``pull`` where one is given.
+
+        Errors of the host and of the credentials leave naming the setting that they come from.
+        """
+        with self._client(pull) as client:
+            try:
+                yield client
+            except (HostError, InstanceUnavailable) as error:
+                error.key, error.value = (error.key, error.value) if error.key else (self._url_key, client.url)
+                raise
+            except CredentialsError as error:
+                error.key = error.key or client.credentials.key
+                error.value = error.value or client.credentials.username or ""
+                raise
+
+    @property
+    def _url_key(self) -> str:
+        return "SNOW_INSTANCE_URL" if self.environment.instance_url else "instance.url"
+
+    def _client(self, pull: PullConfig | None) -> Client:
         from snow_assets.config import Credentials, InstanceConfig
         from snow_assets.servicenow.client import Client
 

@@ -12,8 +12,12 @@ from snow_assets_tests.cli.conftest import Folder
 
 # A case: pulls.yaml, variables, what the line must name.
 CASES: dict[str, tuple[str, Mapping[str, str], tuple[str, ...]]] = {
-    "wrong password": ("", {"SNOW_PASSWORD": "geheim"}, ("credentials",)),
-    "unknown host": ("", {"SNOW_INSTANCE_URL": "https://no-such-instance.invalid"}, ("unknown_host",)),
+    "wrong password": ("", {"SNOW_PASSWORD": "geheim"}, ("credentials", "SNOW_USERNAME", "admin")),
+    "unknown host": (
+        "",
+        {"SNOW_INSTANCE_URL": "https://no-such-instance.invalid"},
+        ("unknown_host", "no-such-instance.invalid"),
+    ),
     "not a url": ("", {"SNOW_INSTANCE_URL": "dev1"}, ("SNOW_INSTANCE_URL", "dev1", "https://")),
     "no instance": ("", {"SNOW_INSTANCE_URL": ""}, ("SNOW_INSTANCE_URL",)),
     "half of the credentials": ("", {"SNOW_PASSWORD": ""}, ("SNOW_PASSWORD", "SNOW_USERNAME")),
