@@ -37,7 +37,10 @@ def totals_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
     """Checks of ``servicenow/<pull>/totals``."""
     return [
         dg.AssetCheckSpec(
-            COMPLETE, asset=names.totals, description="The slices tile the key space and no row is unexplained."
+            COMPLETE,
+            asset=names.totals,
+            blocking=True,
+            description="The slices tile the key space and no row is unexplained.",
         ),
         dg.AssetCheckSpec(HIDDEN_ROWS, asset=names.totals, description="No counted row is hidden from this account."),
         dg.AssetCheckSpec(
@@ -52,6 +55,7 @@ def dataset_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             ACCEPTABLE,
             asset=names.dataset,
+            blocking=True,
             description="Against the last dataset, the rows did not fall nor the hidden share rise by more than 10 %.",
         )
     ]

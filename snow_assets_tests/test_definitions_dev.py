@@ -35,8 +35,12 @@ pulls:
 LAUNCH_JOB = """mutation($job: String!) { launchRun(executionParams: {
   selector: {jobName: $job, repositoryName: "__repository__", repositoryLocationName: "snow_assets.definitions"},
   runConfigData: {}}) { __typename ... on PythonError { message } } }"""
-LAUNCH_BACKFILL = """mutation($keys: [String!], $path: [String!]!) { launchPartitionBackfill(backfillParams: {
-  assetSelection: [{path: $path}], partitionNames: $keys}) { __typename ... on PythonError { message } } }"""
+# What the button "Launch 1 run" of the UI sends for one partition of one asset.
+LAUNCH_PARTITION = """mutation($key: String!, $path: [String!]!) { launchRun(executionParams: {
+  selector: {jobName: "__ASSET_JOB", repositoryName: "__repository__",
+    repositoryLocationName: "snow_assets.definitions", assetSelection: [{path: $path}]},
+  executionMetadata: {tags: [{key: "dagster/partition", value: $key}]},
+  runConfigData: {}}) { __typename ... on PythonError { message } } }"""
 STATUSES = """query($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) { ... on AssetNode {
   assetPartitionStatuses { ... on DefaultPartitionStatuses {
     materializedPartitions failedPartitions unmaterializedPartitions } } } } }"""
@@ -148,8 +152,8 @@ def test_failed_one_click_done(dev: Dev) -> None:
 
     dev.server.sim.faults.clear()
     dev.server.requests.clear()
-    launched = dev.ask(LAUNCH_BACKFILL, keys=[failed], path=list(NAMES.slices.path))
-    assert launched["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess"
+    launched = dev.ask(LAUNCH_PARTITION, key=failed, path=list(NAMES.slices.path))
+    assert launched["launchRun"]["__typename"] == "LaunchRunSuccess"
 
     dev.wait(lambda: published(dev.landing) is not None, "the dataset")
     dataset = published(dev.landing)

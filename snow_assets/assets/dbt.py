@@ -15,12 +15,13 @@ from typing import Any
 import dagster as dg
 from filelock import FileLock
 
-from snow_assets.assets.keys import PREFIX
+from snow_assets.assets.keys import PREFIX, PullNames
 from snow_assets.config import Environment, PullConfig
 from snow_assets.pulls import published
 from snow_assets.resources import LandingResource
 
 SOURCE = PREFIX  # name of the dbt source whose tables are pulls
+GROUP = "dbt"  # of models that name none
 POOL = "dbt"  # DuckDB has one writer: give this pool a limit of 1
 
 _log = logging.getLogger("snow_assets.dbt")
@@ -44,14 +45,27 @@ def dbt_parts(environment: Environment, pulls: Sequence[PullConfig]) -> DbtParts
     manifest = _manifest(folder)
     if manifest is None:
         return DbtParts()
-    from dagster_dbt import DbtCliResource, DbtProject, dbt_assets  # noqa: PLC0415 - an extra, and slow to import
+    from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets  # noqa: PLC0415 - an extra, and slow to import
 
     project = DbtProject(project_dir=folder, profiles_dir=folder)
     names = [pull.name for pull in pulls]
     duckdb = _duckdb_path(environment)
 
+    class Translator(DagsterDbtTranslator):
+        """A table of our source is the dataset of the pull of that name; models stand in a group of their own."""
+
+        def get_asset_spec(
+            self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+        ) -> dg.AssetSpec:
+            spec = super().get_asset_spec(manifest, unique_id, project)
+            properties = self.get_resource_props(manifest, unique_id)
+            if properties["resource_type"] == "source" and properties["source_name"] == SOURCE:
+                return spec.replace_attributes(key=PullNames(properties["name"]).dataset)
+            return spec if spec.group_name else spec.replace_attributes(group_name=GROUP)
+
     @dbt_assets(
         manifest=manifest,
+        dagster_dbt_translator=Translator(),
         project=project,
         exclude=" ".join(_foreign_sources(manifest, names)) or None,
         name="dbt_build",

@@ -8,7 +8,7 @@ import dagster as dg
 
 from snow_assets.pulls import Dataset, Plan, Totals
 
-CELL_TYPE = "struct<display_value: string, value: string, link: string>"
+CELL_TYPE = "struct<display_value, value, link>"  # all three are strings
 
 
 def totals_metadata(totals: Totals) -> dict[str, dg.MetadataValue]:
@@ -33,8 +33,7 @@ def totals_metadata(totals: Totals) -> dict[str, dg.MetadataValue]:
 def receipt_md(totals: Totals) -> str:
     """The receipt as Markdown tables."""
     figures = [
-        ("as of", totals.as_of),
-        ("counted by the instance", _number(totals.counted)),
+        ("counted", _number(totals.counted)),
         ("landed", _number(totals.landed)),
         ("hidden", _number(totals.hidden)),
         ("duplicates", _number(totals.duplicates)),
@@ -43,15 +42,15 @@ def receipt_md(totals: Totals) -> str:
         ("requests", _number(totals.cost.get("requests"))),
         ("retries", _number(totals.cost.get("retries"))),
     ]
-    lines = ["| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in figures)]
+    lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in figures)]
     if totals.differences:
-        lines += ["", "| difference | rows | evidence |", "|---|---:|---|"]
+        lines += ["", "| difference | rows | evidence |", "|---|---|---|"]
         lines += [f"| {each.cause} | {each.rows:+,} | {_cell(each.evidence)} |" for each in totals.differences]
     return "\n".join(lines)
 
 
 def dataset_metadata(plan: Plan, totals: Totals, dataset: Dataset) -> dict[str, dg.MetadataValue]:
-    """What the catalogue shows: rows, columns, where the table lies and which version was written."""
+    """What the catalogue shows: rows, columns with their ServiceNow types, where the table lies and its version."""
     return {
         "dagster/row_count": dg.MetadataValue.int(dataset.rows),
         "dagster/column_schema": dg.MetadataValue.table_schema(_columns(plan)),
@@ -66,12 +65,7 @@ def dataset_metadata(plan: Plan, totals: Totals, dataset: Dataset) -> dict[str, 
 
 def _columns(plan: Plan) -> dg.TableSchema:
     return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                name, CELL_TYPE, description=f"ServiceNow type {plan.types[name]}" if name in plan.types else None
-            )
-            for name in plan.fields
-        ]
+        columns=[dg.TableColumn(name, CELL_TYPE, description=plan.types.get(name)) for name in plan.fields]
     )
 
 
