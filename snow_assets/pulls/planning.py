@@ -100,7 +100,7 @@ def look(pull: PullConfig, client: Client) -> Preview:
     """Ask the instance for all that a plan freezes but the boundaries. Writes nothing."""
     tally = Tally()
     query = EncodedQuery.parse(pull.query)
-    who = client.run(account(client.policy, tally), tally=tally)
+    who = client.run(account(client.policy, tally, username=client.username), tally=tally)
     as_of = client.clock()
     probed, types, fields = _columns(pull, query, client, tally)
     identity = {
@@ -196,8 +196,12 @@ def _unfinished(landing: Landing) -> list[Plan]:
 
 
 def _goes_on(plan: Plan, preview: Preview, pull: PullConfig) -> bool:
+    """Whether an unfinished plan is young and reads the same. Undeclared fields were frozen by the plan itself."""
+    identity = dict(preview.identity)
+    if not pull.fields:
+        identity["fields"] = plan.identity["fields"]
     young = preview.as_of - plan.as_of < timedelta(seconds=pull.max_plan_age)
-    return young and plan.fingerprint == fingerprint_of(preview.identity)
+    return young and plan.fingerprint == fingerprint_of(identity)
 
 
 def _freeze(pull: PullConfig, client: Client, preview: Preview) -> Plan:

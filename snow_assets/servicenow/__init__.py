@@ -1,5 +1,19 @@
-"""Talks to one ServiceNow instance. Usable on its own: no Dagster, no Arrow.
+"""A client for one ServiceNow instance, usable without Dagster.
 
-Start at ``client.Client``. Rules are procedures (``exchange``), which ``driver`` drives: one request until it is good
-(``retry``), one key range until it is proven (``reading``, ``proof``). ``faults`` is the table of all that goes wrong.
+::
+
+    from snow_assets.servicenow import Client, Credentials
+
+    with Client("https://acme.service-now.com", Credentials.from_environment()) as client:
+        print(client.get_count("incident", "active=true"))
+        for record in client.concurrent_get_records("incident", "active=true", fields=["number", "state"]):
+            ...
 """
+
+from __future__ import annotations
+
+from snow_assets.config import Credentials
+from snow_assets.servicenow.client import Client
+from snow_assets.servicenow.query import EncodedQuery
+
+__all__ = ["Client", "Credentials", "EncodedQuery"]

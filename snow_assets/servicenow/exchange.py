@@ -108,7 +108,8 @@ class Tally:
     counts: int = 0  # requests that made the instance count
     purposes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
-    waited: Counter[str] = field(default_factory=Counter)  # seconds by kind: backoff, rate_limit, overload, governor, answer
+    # Seconds by kind: backoff, rate_limit, overload, governor, answer.
+    waited: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
         """Add the figures of ``other`` to this one."""

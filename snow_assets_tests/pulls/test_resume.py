@@ -168,3 +168,22 @@ def test_an_unusable_data_folder_is_told_before_anything_is_asked(
 
 def _files(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_unfinished_plan_of_all_columns_keeps_its_field_list(small: SimulatorServer, tmp_path: Path) -> None:
+    """A field that a role change hides meanwhile must not throw away what has landed."""
+    workbench = Workbench(small, tmp_path, page_size=300, slice_rows=600, fields=None)
+    plan = workbench.plan().plan
+    workbench.land(plan, plan.slices[:1])
+    small.sim.knobs.hidden_fields["incident"] = {"short_description"}
+    again = workbench.plan()
+    assert again.continued
+    assert again.plan.fields == plan.fields
+
+
+def test_a_plan_older_than_max_plan_age_is_retired(own: Workbench) -> None:
+    first = own.plan().plan
+    own.pull = own.pull.model_copy(update={"max_plan_age": 0.0})
+    second = own.plan()
+    assert not second.continued
+    assert second.retired == (first.plan_id,)
