@@ -54,7 +54,8 @@ def demo(app: App, rows: int, folder: Path) -> None:
     seconds = round(time.monotonic() - started)
     summary = _summary(stage)
     ui = _ui_command(folder)
-    simulator = f"snow-assets simulate --port {server.port} --rows incident={rows}"
+    command = shlex.quote(str(Path(sys.executable).with_name("snow-assets")))
+    simulator = f"{command} simulate --port {server.port} --rows incident={rows}"
     data = {"folder": stage.folder, "seconds": seconds, "pulls": summary, "ui": ui, "simulator": simulator}
     app.result(data, _closing(stage, summary, seconds, ui, simulator))
 
@@ -157,6 +158,7 @@ def _summary(stage: Stage) -> list[dict[str, Any]]:
             continue
         figures = {"pull": name, "counted": totals.counted, "landed": totals.landed, "hidden": totals.hidden}
         cost = {key: totals.cost.get(key, 0) for key in ("requests", "retries", "faults")}
+        cost["sweeps"] = totals.cost.get("purposes", {}).get("sweep", 0)
         where = {"files": totals.files, "bytes": totals.size, "location": dataset.location, "receipt": totals.receipt}
         found.append({**figures, **cost, **where})
     return found
@@ -169,6 +171,9 @@ def _closing(stage: Stage, summary: list[dict[str, Any]], seconds: int, ui: str,
     faults = {name: count for each in summary for name, count in each["faults"].items()}
     if faults:
         yield "\nretried: " + ", ".join(f"{name} {count}x" for name, count in sorted(faults.items()))
+    sweeps = sum(each["sweeps"] for each in summary)
+    if sweeps:
+        yield f"swept:   {sweeps}x all keys of a slice were read again, since a page had come short"
     yield f"files:   {stage.folder / 'data'}"
     yield f"receipt: {summary[-1]['receipt']}" if summary else ""
     yield f"dbt:     {_models(stage)}"

@@ -34,7 +34,7 @@ def outcome_data(outcome: PullOutcome, landing: Landing, seconds: float) -> dict
         "failed": [{"slice": key, "cause": str(each), **each.as_dict()} for key, each in outcome.failed],
         "dataset": None,
         "receipt": outcome.totals.receipt if outcome.totals else None,
-        "dbt": outcome.dbt_failed,
+        "dbt": " ".join(outcome.dbt_failed.split())[:500],
         "runs": outcome.runs,
     }
     if dataset is not None:

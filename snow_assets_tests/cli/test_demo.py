@@ -1,0 +1,34 @@
+"""The demonstration, and that it touches nothing of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snow_assets_tests.cli.conftest import Folder
+
+
+def test_the_demonstration_pulls_fails_resumes_and_sums_up(tmp_path: Path) -> None:
+    made = Folder(tmp_path, {"SNOW_INSTANCE_URL": "https://mine.invalid", "SNOW_USERNAME": "me", "SNOW_PASSWORD": "x"})
+    own = made.write("pulls: {mine: {table: incident}}")
+    (tmp_path / "data").mkdir()
+    done = made.run("demo", "--rows", "4000", "--json")
+    assert done.code == 0, done.err
+    pulls = {each["pull"]: each for each in done.json["pulls"]}
+    assert set(pulls) == {"incidents", "incidents_active", "incidents_closed"}
+    assert pulls["incidents"]["landed"] == 4000
+    assert pulls["incidents"]["retries"] > 0
+    assert " slices failed, " in done.err
+    assert all(Path(each["receipt"]).is_file() for each in pulls.values())
+    assert (own.read_text(), list((tmp_path / "data").iterdir())) == ("pulls: {mine: {table: incident}}", [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "demo", "pulls.yaml"]
+    assert (tmp_path / "demo" / "workspace.yaml").is_file()
+
+
+def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path) -> None:
+    made = Folder(tmp_path)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "thesis.txt").write_text("years of work")
+    done = made.call("demo", "--json")
+    assert done.code == 2
+    assert done.json["error"]["key"] == "--folder"
+    assert (tmp_path / "demo" / "thesis.txt").read_text() == "years of work"
