@@ -38,27 +38,6 @@ FIELDS = [
     "cmdb_ci", "location", "sys_updated_on",
 ]
 # fmt: on
-    "sys_id",
-    "number",
-    "short_description",
-    "description",
-    "close_notes",
-    "state",
-    "priority",
-    "urgency",
-    "impact",
-    "assignment_group",
-    "caller_id",
-    "assigned_to",
-    "opened_at",
-    "resolved_at",
-    "closed_at",
-    "category",
-    "subcategory",
-    "cmdb_ci",
-    "location",
-    "sys_updated_on",
-]
 
 
 @contextmanager
