@@ -53,6 +53,7 @@ class Driver:
             if deliver is not None:
                 with self._parsing:
                     deliver(page)
+            del page  # a thread that waits for the next page holds none
 
     def iterate(self, procedure: Procedure[T], tally: Tally) -> Generator[Page, None, T]:
         """Each page of ``procedure``; returns its result. Closing it closes the procedure."""
@@ -73,6 +74,8 @@ class Driver:
                         self._wait(step)
                     case Deliver(page):
                         yield page
+                        del page
+                del step  # it holds the page
         finally:
             procedure.close()
 

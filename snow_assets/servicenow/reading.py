@@ -151,6 +151,7 @@ def read_pages(state: RangeState) -> Procedure[None]:
         if not saw_hi and (rows < asked or state.landed == state.counted):
             yield from _after_short_page(state, rows)
         limit = _next_limit(state.reading, limit, full, page)
+        del page  # or it would be held until the next one has come
 
 
 def _next_page(state: RangeState, limit: int) -> Procedure[tuple[Page, int]]:
