@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +12,7 @@ from snow_assets.assets.keys import PullNames
 from snow_assets.assets.local import run_pull
 from snow_assets.config import Environment
 from snow_assets.errors import CredentialsError, LeaseHeld, PublishRefused, RequestFailed, UnknownTableError
+from snow_assets.pulls import lease_holder
 from snow_assets.pulls.progress import Progress
 from snow_assets_tests.assets.conftest import ROWS, Location, settings
 from snow_assets_tests.assets.test_drivers import held_by_another_process
@@ -31,14 +33,20 @@ def local(location: Location, monkeypatch: pytest.MonkeyPatch) -> Location:
 
 def test_a_pull_is_three_runs_that_the_local_instance_remembers(local: Location) -> None:
     events: list[Progress] = []
+    holders: list[str | None] = []
 
-    outcome = run_pull(local.settings, local.environment, "incidents", on_progress=events.append)
+    def listen(event: Progress) -> None:
+        events.append(event)
+        holders.append(lease_holder(local.landing))
+
+    outcome = run_pull(local.settings, local.environment, "incidents", on_progress=listen)
 
     assert outcome.error is None
     assert outcome.published
     assert outcome.totals is not None
     assert (outcome.totals.landed, outcome.landed) == (ROWS, len(outcome.plan.slices))
     assert events[-1].landed == len(outcome.plan.slices)
+    assert set(holders) == {f"snow-assets pull, process {os.getpid()}"}
     with dg.DagsterInstance.get() as instance:
         assert {run.job_name for run in instance.get_runs()} == {
             "pull_incidents",

@@ -294,7 +294,10 @@ def test_a_fall_of_rows_is_refused_until_it_is_accepted_by_name(location: Locati
     assert not refused.success
     assert checks_of(refused)["acceptable"].passed is False
     assert published(location.landing) == before
-    assert isinstance(location.tick(), Nothing)
+    location.now += 7200
+    waiting = location.tick()
+    assert isinstance(waiting, Nothing)
+    assert "publishing was refused" in waiting.reason
 
     accepted = location.run("publish_incidents", config=publish_config(NAMES, plan_id, accept=True))
 
