@@ -17,13 +17,14 @@ from filelock import FileLock
 
 from snow_assets.assets.keys import PREFIX, PullNames
 from snow_assets.config import Environment, PullConfig
-from snow_assets.pulls import published
+from snow_assets.pulls import Landing, published
 from snow_assets.resources import LandingResource
 
 SOURCE = PREFIX  # name of the dbt source whose tables are pulls
 GROUP = "dbt"  # of models that name none
 POOL = "dbt"  # DuckDB has one writer: give this pool a limit of 1
 
+_FILES_NAMED = 500  # of one pull, in an argument; the system allows 128 KiB
 _log = logging.getLogger("snow_assets.dbt")
 # What a manifest is made of.
 _SOURCES = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds", "snapshots", "tests", "analyses")
@@ -83,8 +84,27 @@ def dbt_parts(environment: Environment, pulls: Sequence[PullConfig]) -> DbtParts
 
 def files_of(landing: LandingResource, pulls: Iterable[str]) -> dict[str, list[str]]:
     """The dbt variable ``<pull>_files`` of each published pull: the Parquet files that hold its rows now."""
-    datasets = {pull: published(landing.open(pull)) for pull in pulls}
-    return {f"{pull}_files": list(dataset.files) for pull, dataset in datasets.items() if dataset is not None}
+    found: dict[str, list[str]] = {}
+    for pull in pulls:
+        store = landing.open(pull)
+        dataset = published(store)
+        if dataset is not None:
+            found[f"{pull}_files"] = _short(dataset.files, store)
+    return found
+
+
+def _short(files: Sequence[str], landing: Landing) -> list[str]:
+    """The files, or a pattern per folder where they are too many for a command line and the folder holds no other."""
+    if len(files) <= _FILES_NAMED:
+        return list(files)
+    folders = sorted({file.rpartition("/")[0] for file in files})
+    lying = [
+        f"{folder}/{name}"
+        for folder in folders
+        for name in landing.store.list(folder.rpartition("/")[2])
+        if name.endswith(".parquet")
+    ]
+    return [f"{folder}/*.parquet" for folder in folders] if sorted(lying) == sorted(files) else list(files)
 
 
 def _duckdb_path(environment: Environment) -> str:

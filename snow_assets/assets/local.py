@@ -19,7 +19,17 @@ from snow_assets.assets.slices import SlicesFailed
 from snow_assets.config import Credentials, Environment, PullConfig, Settings
 from snow_assets.dagster_home import write_dagster_home
 from snow_assets.errors import PlanIncomplete, SnowError
-from snow_assets.pulls import Dataset, Landing, Plan, Totals, lease, missing_keys, published, read_totals
+from snow_assets.pulls import (
+    Dataset,
+    Landing,
+    Plan,
+    Totals,
+    lease,
+    missing_keys,
+    published,
+    published_plan,
+    read_totals,
+)
 from snow_assets.pulls.progress import Listener, listening
 from snow_assets.resources import LandingResource, ServiceNowResource
 
@@ -112,8 +122,10 @@ def _finish(outcome: PullOutcome, run: _Runs, landing: Landing, accept: bool, sl
         outcome.error = max((each for _, each in error.failed), key=lambda each: each.exit_code)
     except SnowError as error:
         outcome.error = error
-    except dg.DagsterError as error:
-        outcome.dbt_failed = str(error)
+    except (dg.Failure, dg.DagsterError) as error:
+        if published_plan(landing) != plan.plan_id:
+            raise
+        outcome.dbt_failed = _line(error)
     finally:
         outcome.landed = len(plan.slices) - len(missing_keys(plan, landing))
         outcome.totals = read_totals(landing, plan.plan_id)
@@ -184,6 +196,12 @@ def local_instance(environment: Environment) -> Iterator[dg.DagsterInstance]:
     os.environ["DAGSTER_HOME"] = str(home)
     with dg.DagsterInstance.get() as instance:
         yield instance
+
+
+def _line(error: dg.Failure | dg.DagsterError) -> str:
+    """What an error of Dagster or dbt says, on one line."""
+    text = (error.description or "") if isinstance(error, dg.Failure) else str(error)
+    return " ".join(text.split())[:500]
 
 
 def _loggers() -> dict[str, Any]:

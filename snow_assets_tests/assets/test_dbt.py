@@ -14,7 +14,9 @@ import dagster as dg
 import duckdb
 import pytest
 
+from snow_assets.assets import dbt
 from snow_assets.assets.dbt import dbt_parts, files_of
+from snow_assets.assets.local import run_pull
 from snow_assets.config import Environment, PullConfig
 from snow_assets.resources import LandingResource
 from snow_assets_tests.assets.conftest import ROWS, Location, settings
@@ -106,3 +108,37 @@ def test_publishing_builds_the_models_over_the_published_rows(location: Location
     files: Any = json.loads(json.dumps(files_of(landing, ["incidents", "problems"])))
     assert len(files.pop("incidents_files")) == len(location.plan.slices)
     assert files == {}
+
+
+def test_very_many_files_are_passed_as_a_pattern(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    location.run("pull_incidents")
+    location.follow(location.tick())
+    location.follow(location.tick())
+    landing = LandingResource(data=location.environment.data_dir)
+    monkeypatch.setattr(dbt, "_FILES_NAMED", 3)
+    folder = Path(location.landing.location) / location.plan.plan_id
+
+    assert files_of(landing, ["incidents"]) == {"incidents_files": [f"{folder}/*.parquet"]}
+
+    (folder / "0000000000-9.parquet").touch()  # of an attempt that is not published
+    [files] = files_of(landing, ["incidents"]).values()
+    assert len(files) == len(location.plan.slices)
+
+
+def test_a_model_that_fails_does_not_take_back_the_dataset(
+    location: Location, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = project / "models" / "marts" / "broken.sql"
+    broken.write_text("select error('this model is broken') as oops from {{ ref('stg_incidents') }}")
+    home = str(location.settings.path.parent / ".dagster")
+    monkeypatch.setenv("DAGSTER_HOME", home)
+    values = {**location.environment.values, "DAGSTER_HOME": home}
+    location.settings = settings(project.parent, fields=None, slice_rows=50, page_size=50)
+    try:
+        outcome = run_pull(location.settings, environment(project, values), "incidents")
+    finally:
+        broken.unlink()
+
+    assert outcome.error is None
+    assert outcome.published
+    assert "dbt" in outcome.dbt_failed
