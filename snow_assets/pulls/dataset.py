@@ -19,6 +19,7 @@ from snow_assets.pulls.plan import Plan, moment_of
 from snow_assets.pulls.totals import Totals
 
 FALL = 0.10  # of the rows, or rise of the hidden share, that must be accepted by name
+COMMITS_READ = 100  # newest ones, looked through for one of ours: maintenance commits come between
 APPLICATION = "snow_assets"
 PREFIX = "snow_assets."  # of our keys in a commit's metadata
 
@@ -91,7 +92,7 @@ def _open(landing: Landing) -> DeltaTable | None:
 
 def _last_commit(table: DeltaTable) -> dict[str, str]:
     """Our part of the metadata of the newest commit of ours."""
-    for commit in table.history():
+    for commit in table.history(COMMITS_READ):
         ours = {key.removeprefix(PREFIX): str(value) for key, value in commit.items() if key.startswith(PREFIX)}
         if ours:
             return ours

@@ -14,6 +14,9 @@ from snow_assets.errors import LandingError, LeaseHeld
 from snow_assets.pulls.landing import Landing
 
 
+PROBE_SECONDS = 1.0  # whoever asks for the holder has the lock for an instant; a live run has it for longer
+
+
 def _lock_path(landing: Landing) -> Path:
     """Beside a local landing; for an object store, in this machine's temporary folder."""
     if landing.is_local:
@@ -33,7 +36,7 @@ def lease(landing: Landing, holder: str) -> Iterator[None]:
     made = _make_folders(path.parent)
     lock = FileLock(path, is_singleton=True, thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PROBE_SECONDS)
     except Timeout:
         raise LeaseHeld(
             f"is being worked on by {lease_holder(landing) or 'another run'}",
