@@ -13,7 +13,6 @@ from filelock import FileLock, Timeout
 from snow_assets.errors import LandingError, LeaseHeld
 from snow_assets.pulls.landing import Landing
 
-
 PROBE_SECONDS = 1.0  # whoever asks for the holder has the lock for an instant; a live run has it for longer
 
 
