@@ -9,7 +9,7 @@ import pytest
 from snow_assets.pulls import Failed
 from snow_assets.pulls.totals import reconcile
 from snow_assets.simulator import HiddenRows
-from snow_assets_tests.pulls.conftest import Workbench
+from snow_assets_tests.pulls.conftest import Workbench, sys_id_of
 
 PASSING: list[dict[str, Any]] = [
     {"kind": "error_500"},
@@ -62,8 +62,10 @@ def test_a_fault_that_passes_loses_no_row(workbench: Workbench, fault: dict[str,
     assert [result.error for result in results if isinstance(result, Failed)] == []
     totals = reconcile(plan, workbench.landing, workbench.pull)
     assert (totals.landed, totals.hidden, totals.missing) == (6000, 0, 0)
-    assert set(workbench.ids(plan).values()) == {1}
-    assert len(workbench.ids(plan)) == 6000
+    records = workbench.landed_records(plan)
+    ids = [sys_id_of(record) for record in records]
+    assert ids == [row["sys_id"] for row in workbench.sim.rows("incident")]  # each once, and in order
+    assert all(set(record) == set(plan.fields) for record in records)
 
 
 @pytest.mark.parametrize("rows", [1, 40])

@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from snow_assets.errors import FingerprintError, LandingError, LeaseHeld, PlanIncomplete
 from snow_assets.pulls import Failed, Landed, Landing, lease, pull_status, reconcile
 from snow_assets.pulls.lease import lease_holder
+from snow_assets.pulls.ledger import FOOTER_KEY
 from snow_assets.simulator import Account, SimulatorServer
 from snow_assets_tests.pulls.conftest import Workbench
 
@@ -50,19 +52,23 @@ def test_adopting_a_whole_plan_asks_for_nothing(workbench: Workbench) -> None:
     assert (workbench.asked(), _files(workbench.data)) == before
 
 
-@pytest.mark.parametrize("damage", ["cut short", "overwritten", "emptied", "no ledger"])
-def test_a_damaged_file_is_found_by_its_footer_and_fetched_again(own: Workbench, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["cut short", "overwritten", "emptied", "no ledger", "rows removed"])
+def test_a_damaged_file_is_found_by_its_footer_and_fetched_again(own: Workbench, tmp_path: Path, damage: str) -> None:
     plan = own.plan().plan
     own.land(plan)
     victim = Path(own.landing.store.uri(own.landing.all_landed(plan)[plan.slices[1]].path))
     content = victim.read_bytes()
     other = own.landing.all_landed(plan)[plan.slices[0]]
+    shorter = pq.read_table(victim).slice(1)
+    footer = {FOOTER_KEY: pq.read_metadata(victim).metadata[FOOTER_KEY]}
+    pq.write_table(shorter.replace_schema_metadata(footer), tmp_path / "shorter.parquet")
     victim.write_bytes(
         {
             "cut short": content[: len(content) // 2],
             "overwritten": b"x" * len(content),
             "emptied": b"",
             "no ledger": content.replace(b"snow_assets.ledger", b"someone_else.thing"),
+            "rows removed": (tmp_path / "shorter.parquet").read_bytes(),
         }[damage]
     )
     assert pull_status("incidents", own.landing).missing == (plan.partition_keys[1],)
