@@ -30,7 +30,7 @@ class Driver:
         self._parsing = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
         self._stop = threading.Event()
         self._reason: BaseException | None = None
-        self._trusted = False  # some request was answered: a 401 is then a session or token that ended
+        self._trusted = threading.Event()  # some request was answered: a 401 is then a session or token that ended
         self._spawned: weakref.WeakSet[Driver] = weakref.WeakSet()
 
     def spawn(self) -> Driver:
@@ -100,8 +100,8 @@ class Driver:
         finally:
             self._governor.release(answer)
         if answer.status == 200:
-            self._trusted = True
-        elif answer.status == 401 and not self._trusted and not self._transport.auth.renewable:
+            self._trusted.set()
+        elif answer.status == 401 and not self._trusted.is_set() and not self._transport.auth.renewable:
             # Not tried again: repeated wrong passwords lock the account.
             raise credentials_error(f"{describe(request)}: the instance refused the credentials (status 401)")
         return answer

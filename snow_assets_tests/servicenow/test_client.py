@@ -87,6 +87,14 @@ def test_hidden_rows_are_passed_over(client: Client, instance: SimulatorServer) 
         assert {row["sys_id"] for row in records} == set(truth(instance)) - hidden
 
 
+@pytest.mark.parametrize("method", ["get_records", "concurrent_get_records"])
+def test_a_session_that_ends_after_the_count_is_not_taken_for_a_wrong_password(
+    method: str, client: Client, instance: SimulatorServer
+) -> None:
+    instance.faults.add(kind="unauthorized_401", request="list", times=1)
+    assert len(list(getattr(client, method)("incident", page_size=1000))) == 300
+
+
 def test_threads_have_sessions_of_their_own(client_of: ClientFactory, instance: SimulatorServer) -> None:
     instance.sim.knobs.latency = 0.02
     client = client_of(page_size=10, max_workers=4)
