@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from snow_assets.servicenow.account import UNREADABLE, rows, text
-from snow_assets.servicenow.exchange import DisplayValue, Procedure, Tally
-from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.exchange import Procedure, Tally
 from snow_assets.servicenow.retry import RetryPolicy
 
 _DEEPEST: Final = 40  # ancestors; deeper than any class tree, so that a loop in the data ends
-_PROBES: Final = (1, 50, 1000)  # rows, until one of them is visible
 _NAMES_PER_REQUEST: Final = 20  # tables in one IN list: keeps the address short
 
 
@@ -84,35 +82,3 @@ def _column(record: dict[str, Any]) -> Column:
         reference=text(record, "reference"),
         max_length=int(length) if length.isdecimal() else 0,
     )
-
-
-def probe(
-    table: str,
-    fields: tuple[str, ...] | None,
-    policy: RetryPolicy,
-    tally: Tally,
-    *,
-    query: EncodedQuery | None = None,
-    display_value: DisplayValue = "false",
-) -> Procedure[dict[str, Any] | None]:
-    """The first record that can be seen, with ``fields`` (all when ``None``); ``None`` where none can.
-
-    A field that the record lacks does not exist or may not be read. Widens where the first rows are hidden.
-    """
-    asked = query or EncodedQuery()
-    where = EncodedQuery.ordered(asked.where(), "sys_id")
-    for limit in _PROBES:
-        found = yield from rows(
-            table,
-            where,
-            fields or (),
-            "probe",
-            policy,
-            tally,
-            limit=limit,
-            display_value=display_value,
-            every=not fields,
-        )
-        if found:
-            return found[0]
-    return None

@@ -7,9 +7,8 @@ import pytest
 from snow_assets.errors import CredentialsError, InstanceUnavailable
 from snow_assets.servicenow.account import Account, account, clock
 from snow_assets.servicenow.client import Client
-from snow_assets.servicenow.dictionary import Column, ancestors, columns, probe
+from snow_assets.servicenow.dictionary import Column, ancestors, columns
 from snow_assets.servicenow.exchange import Tally
-from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.simulator import HiddenRows, SimulatorServer
 from snow_assets.simulator.schema import columns_of
 from snow_assets_tests.servicenow.conftest import ADMIN, ClientFactory
@@ -107,23 +106,3 @@ def test_a_part_of_the_dictionary_is_unknown_too(client: Client, instance: Simul
     system = {row["sys_id"] for row in instance.sim.rows("sys_dictionary") if row.get("element", "").startswith("sys_")}
     instance.sim.knobs.hidden_rows = [HiddenRows("sys_dictionary", sys_ids=frozenset(system))]
     assert client.run(columns("incident", client.policy, Tally())) is None
-
-
-def test_a_probe_shows_which_fields_exist(client: Client) -> None:
-    asked = ("number", "caller_id.name", "no_such_field")
-    record = client.run(probe("incident", asked, client.policy, Tally()))
-    assert record is not None
-    assert set(record) == {"sys_id", "number", "caller_id.name"}
-    whole = client.run(probe("incident", None, client.policy, Tally()))
-    assert whole is not None
-    assert {"number", "short_description"} <= set(whole)
-
-
-def test_a_probe_widens_where_the_first_rows_are_hidden(client: Client, instance: SimulatorServer) -> None:
-    ids = sorted(row["sys_id"] for row in instance.sim.rows("incident"))
-    instance.sim.knobs.hidden_rows = [HiddenRows("incident", sys_ids=frozenset(ids[:200]))]
-    record = client.run(probe("incident", ("number",), client.policy, Tally()))
-    assert record is not None
-    assert record["sys_id"] == ids[200]
-    nothing = EncodedQuery.parse("number=none")
-    assert client.run(probe("incident", ("number",), client.policy, Tally(), query=nothing)) is None
