@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, NoReturn, TypeVar
 
@@ -28,6 +28,9 @@ from snow_assets.servicenow.pages import PageFault, check_status, parse_http_dat
 
 T = TypeVar("T")
 _LONGEST_BACKOFF: Final = 60.0
+_MOST_DOUBLINGS: Final = 64  # 2.0 ** 1024 overflows, and a busy instance may be asked more often than that
+# Seconds before a busy instance is asked again, whatever it names: doubled from the least to the most.
+_LEAST_PAUSE, _MOST_LEAST_PAUSE = 0.1, 1.0
 _RANGE: Final = re.compile(r"sys_id(?:>=|<=|>|<|=|IN)[^^]*")
 
 
@@ -36,6 +39,7 @@ class RetryPolicy:
     """How often and how long. ``retry_backoff`` and ``max_wait`` are seconds.
 
     The wait before the n-th repetition is drawn from 0 to ``retry_backoff * 2 ** n`` (full jitter, 60 s at most).
+    A busy instance is left alone for 0.1 s at least, doubled up to 1 s while it goes on refusing.
     ``max_wait`` bounds a single wait that the instance asks for, and the sum of waits for a busy instance.
     """
 
@@ -46,7 +50,7 @@ class RetryPolicy:
 
     def backoff(self, tries: int) -> float:
         """Seconds to wait after ``tries`` failed tries."""
-        return self.draw() * min(self.retry_backoff * 2.0**tries, _LONGEST_BACKOFF)
+        return self.draw() * _doubled(self.retry_backoff, tries, _LONGEST_BACKOFF)
 
 
 class TooHeavy(Exception):
@@ -98,6 +102,9 @@ def fetch(
         if not fault.retry or last_try:
             _stop(problem, request, failures)
         wait = _wait(fault, answer, policy, failures + busy - 1)
+        if fault.pause:  # else Retry-After 0, or no backoff, would ask without an end and without a pause
+            least = _doubled(_LEAST_PAUSE, busy - 1, _MOST_LEAST_PAUSE)
+            wait = replace(wait, seconds=max(wait.seconds, least))
         waited += wait.seconds if fault.pause else 0.0
         if max(waited, wait.seconds) > policy.max_wait:
             _give_up_waiting(problem, request, wait, waited, policy)
@@ -155,6 +162,10 @@ def _wait(fault: faults.Fault, answer: Answer, policy: RetryPolicy, tries: int) 
         # Jitter, so that threads that were refused together do not return together.
         return Wait(asked + policy.draw() * min(1.0, policy.retry_backoff), "rate_limit", shared=True)
     return Wait(policy.backoff(tries), "overload" if fault.pause else "backoff")
+
+
+def _doubled(seconds: float, times: int, most: float) -> float:
+    return min(seconds * 2.0 ** min(times, _MOST_DOUBLINGS), most)
 
 
 def _count(tally: Tally, request: Request, answer: Answer) -> None:

@@ -215,6 +215,23 @@ def test_waiting_for_a_busy_instance_is_bounded_as_a_whole() -> None:
     assert sum(wait.seconds for wait in outcome.waits) <= POLICY.max_wait
 
 
+@pytest.mark.parametrize("answer", [status(429), status(429, retry_after="0")], ids=["no-time", "zero"])
+def test_a_busy_instance_is_never_asked_again_without_a_pause(answer: Answer) -> None:
+    outcome = Outcome(*[answer] * 200, GOOD, policy=replace(POLICY, retry_backoff=0.0))
+    assert isinstance(outcome.error, InstanceUnavailable)
+    assert outcome.error.key == "max_wait"
+    assert [wait.seconds for wait in outcome.waits[:5]] == [0.1, 0.2, 0.4, 0.8, 1.0]
+
+
+def test_however_often_an_instance_is_busy_the_end_is_one_of_our_errors() -> None:
+    patient = replace(POLICY, max_wait=86_400.0)
+    outcome = Outcome(status(429), policy=patient)
+    assert outcome.sent > 1_100
+    assert isinstance(outcome.error, InstanceUnavailable)
+    failing = Outcome(status(500), policy=replace(POLICY, max_retries=1_100))
+    assert isinstance(failing.error, RequestFailed)
+
+
 def test_times_are_read_by_the_instances_own_clock() -> None:
     date = "Sat, 21 Nov 2026 12:00:00 GMT"
     assert named_wait(status(429, retry_after="30")) == 30.0
