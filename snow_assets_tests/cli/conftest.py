@@ -66,7 +66,7 @@ class Folder:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=600,
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
