@@ -38,6 +38,7 @@ class App:
     data: str | None = None
     log_level: str = "warning"
     json: bool = False
+    undeclared: bool = False  # pulls.yaml is about to be written
 
     @cached_property
     def environment(self) -> Environment:
@@ -56,6 +57,8 @@ class App:
     @cached_property
     def declared(self) -> Settings | None:
         """``pulls.yaml`` where there is one, for commands that can do without."""
+        if self.undeclared:
+            return None
         return self.settings if self.pulls or self.environment.pulls_path.exists() else None
 
     def landing(self, pull: str) -> Landing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def init(app: App, tables: str) -> None:
     if target.exists():
         raise ConfigError("exists already", key="pulls", value=target, hint="remove it, or name another with --pulls")
     names = _names(tables)
-    content = pulls_yaml(_find(app, names))
+    content = pulls_yaml(_find(replace(app, undeclared=True), names))
     folder = target.parent
     folder.mkdir(parents=True, exist_ok=True)
     kept = _write_missing(folder)

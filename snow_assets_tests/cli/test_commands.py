@@ -70,6 +70,19 @@ def test_the_lines_that_table_prints_read_the_rows(pulled: Folder) -> None:
         assert done.stdout.strip() == str(ROWS), done.stderr
 
 
+def test_every_command_reads_a_data_folder_with_an_odd_name(folder: Folder) -> None:
+    odd = ("--data", "mé data #1?")
+    assert folder.call("pull", "active", *odd).code == 0
+    rows = folder.call("jsonl", "active", *odd).out.count("\n")
+    files = folder.call("files", "active", *odd).out.splitlines()
+    assert sum(pq.read_metadata(file).num_rows for file in files) == rows > 0
+    assert folder.call("sql", "select count(*) from active", *odd).out.split()[1] == str(rows)
+    for line in folder.call("table", "active", *odd).out.splitlines()[1:]:
+        code = f"{line.split(':', 1)[1].strip()}; print(len(rows))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.strip()) == (0, str(rows)), done.stderr
+
+
 def test_sql_sees_flat_views_and_structs(pulled: Folder, server: SimulatorServer) -> None:
     truth = [row.get("priority", "") for row in server.sim.rows("incident")]
     done = pulled.call("sql", "select priority, count(*) from incidents group by 1 order by 1")
@@ -147,6 +160,9 @@ def test_init_writes_a_folder_that_works(folder: Folder) -> None:
     env = (folder.path / ".env").read_text()
     assert env == f"SNOW_USERNAME=kept\nDAGSTER_HOME={folder.path / '.dagster'}\n"
     assert {".env.example", ".gitignore", "workspace.yaml", ".dagster"} <= {p.name for p in folder.path.iterdir()}
+    named = folder.call("init", "--pulls", "second.yaml")
+    assert named.code == 0, named.err
+    assert folder.call("validate", "--pulls", "second.yaml").code == 0
     unknown = folder.call("init", "--from", "nosuch", "--pulls", "other/pulls.yaml")
     assert unknown.code == 2
     assert not (folder.path / "other").exists()
