@@ -38,7 +38,7 @@ class DbtParts:
     resources: Mapping[str, Any] = field(default_factory=dict)
 
 
-def dbt_parts(environment: Environment, pulls: Sequence[PullConfig]) -> DbtParts:
+def dbt_parts(environment: Environment, pulls: Sequence[PullConfig], pool: str | None = POOL) -> DbtParts:
     """Assets of the project in ``SNOW_DBT_DIR``, those left out that read pulls which are not declared."""
     folder = environment.dbt_dir
     if not (folder / "dbt_project.yml").is_file():
@@ -70,12 +70,13 @@ def dbt_parts(environment: Environment, pulls: Sequence[PullConfig]) -> DbtParts
         project=project,
         exclude=" ".join(_foreign_sources(manifest, names)) or None,
         name="dbt_build",
-        pool=POOL,
+        pool=pool,
     )
     def dbt_build(context: dg.AssetExecutionContext, dbt: DbtCliResource, landing: LandingResource) -> Iterator[Any]:
         variables = {**files_of(landing, names), "duckdb_path": duckdb}
         arguments = ["build", "--vars", json.dumps(variables)]
-        yield from dbt.cli(arguments, context=context).stream()
+        with FileLock(f"{duckdb}.lock"):  # DuckDB lets one process write; runs from a terminal are in no pool
+            yield from dbt.cli(arguments, context=context).stream()
 
     if not list(dbt_build.keys):
         return DbtParts()

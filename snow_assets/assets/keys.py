@@ -14,6 +14,7 @@ PULL_TAG: Final = "snow/pull"
 PLAN_TAG: Final = "snow/plan"
 STEP_TAG: Final = "snow/step"  # of a run: "plan", "slices" or "publish"
 REFUSED_TAG: Final = "snow/refused"  # of a publish run: the plan waits to be accepted by name
+DRIVER_TAG: Final = "snow/driver"  # of a run in a process of its own, which no daemon watches: "terminal"
 
 RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
 RANGE_END_TAG: Final = "dagster/asset_partition_range_end"

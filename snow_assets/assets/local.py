@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from snow_assets.assets.dbt import dbt_parts
 from snow_assets.assets.failures import cause
-from snow_assets.assets.keys import PullNames, publish_config, range_tags, run_tags
+from snow_assets.assets.keys import DRIVER_TAG, PULL_TAG, PullNames, publish_config, range_tags, run_tags
 from snow_assets.assets.pull import pull_parts
 from snow_assets.assets.slices import SlicesFailed
 from snow_assets.config import Credentials, Environment, PullConfig, Settings
@@ -32,6 +33,8 @@ from snow_assets.pulls import (
 )
 from snow_assets.pulls.progress import Listener, listening
 from snow_assets.resources import LandingResource, ServiceNowResource
+
+TERMINAL = "terminal"
 
 
 @dataclass
@@ -85,6 +88,7 @@ def run_pull(
     with ExitStack() as stack:
         instance = stack.enter_context(local_instance(environment))
         stack.enter_context(lease(landing, f"snow-assets pull, process {os.getpid()}"))
+        _bury(instance, name)
         if on_progress is not None:
             stack.enter_context(listening(on_progress))
         run = _Runs(definitions, instance, PullNames(name))
@@ -100,8 +104,8 @@ def run_pull(
 
 def _definitions(settings: Settings, environment: Environment, pull: PullConfig) -> dg.Definitions:
     """The pull and what depends on it; no sensor, no schedule."""
-    parts = pull_parts(pull)
-    dbt = dbt_parts(environment, [pull])
+    parts = pull_parts(pull, pool=None)  # an in-process run would wait for a slot in a busy loop; the lease guards
+    dbt = dbt_parts(environment, [pull], pool=None)
     servicenow = ServiceNowResource.from_environment(settings.instance, environment)
     landing = LandingResource(data=environment.data_dir)
     return dg.Definitions(
@@ -175,7 +179,9 @@ class _Runs:
         resolved = self.definitions.resolve_job_def(job)
         whole = {**(config or {}), **_loggers()}
         try:
-            result = resolved.execute_in_process(run_config=whole, tags=dict(tags), instance=self.instance)
+            result = resolved.execute_in_process(
+                run_config=whole, tags={**tags, DRIVER_TAG: TERMINAL}, instance=self.instance
+            )
         except SlicesFailed:
             raise
         except dg.DagsterExecutionInterruptedError:
@@ -186,6 +192,14 @@ class _Runs:
                 raise
             raise found from error
         self.run_ids.append(result.run_id)
+
+
+def _bury(instance: dg.DagsterInstance, name: str) -> None:
+    """End the runs of this pull that a dead process left behind: whoever holds the lease knows that none is alive."""
+    tags = {PULL_TAG: name, DRIVER_TAG: TERMINAL}
+    for run in instance.get_runs(filters=dg.RunsFilter(tags=tags, statuses=list(NOT_FINISHED_STATUSES))):
+        instance.report_run_failed(run, "The process that ran it is gone.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 # Dagster reads the annotations of assets when they are defined, so this module does not defer them.
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from snow_assets.assets.failures import failures
@@ -18,7 +20,7 @@ class PlanConfig(dg.Config):
     new: bool = False  # start a new plan even where an unfinished one could go on
 
 
-def plan_asset(pull: PullConfig, pool: str) -> dg.AssetsDefinition:
+def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
     """The plan asset of ``pull``."""
     names = PullNames(pull.name)
 
@@ -40,7 +42,7 @@ def plan_asset(pull: PullConfig, pool: str) -> dg.AssetsDefinition:
             store.check_writable()
             with hold(store, context):
                 planned = make_plan(pull, client, store, new=config.new)
-                _sync_partitions(context.instance, names, planned)
+                _sync_partitions(context.instance, names, planned, store.plan_ids())
         plan_id = planned.plan.plan_id
         context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "plan", plan_id))
         if planned.retired:
@@ -50,10 +52,10 @@ def plan_asset(pull: PullConfig, pool: str) -> dg.AssetsDefinition:
     return plan
 
 
-def _sync_partitions(instance: dg.DagsterInstance, names: PullNames, planned: Planned) -> None:
-    """Delete the keys of retired plans and add the plan's own, in offset order: ranges go by insertion."""
+def _sync_partitions(instance: dg.DagsterInstance, names: PullNames, planned: Planned, plan_ids: Sequence[str]) -> None:
+    """Delete the keys of plans that are gone and add the plan's own, in offset order: ranges go by insertion."""
     for key in instance.get_dynamic_partitions(names.partitions_name):
-        if plan_of(key) in planned.retired:
+        if plan_of(key) not in plan_ids:
             instance.delete_dynamic_partition(names.partitions_name, key)
     instance.add_dynamic_partitions(names.partitions_name, planned.plan.partition_keys)
 

@@ -32,8 +32,11 @@ class PullParts:
         return (self.plan_job, self.slices_job, self.publish_job)
 
 
-def pull_parts(pull: PullConfig, pool: str = PREFIX) -> PullParts:
-    """The parts of ``pull``. What depends on its dataset (dbt models) shares the run which publishes."""
+def pull_parts(pull: PullConfig, pool: str | None = PREFIX) -> PullParts:
+    """The parts of ``pull``; ``pool`` bounds its runs.
+
+    What depends on its dataset (dbt models) shares the run which publishes.
+    """
     name, names = pull.name, PullNames(pull.name)
     only = dg.AssetSelection.assets
     return PullParts(

@@ -14,6 +14,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from snow_assets.assets.due import Outcome, RunSeen, Situation
 from snow_assets.assets.keys import (
+    DRIVER_TAG,
     PARTITION_TAG,
     PLAN_TAG,
     PULL_TAG,
@@ -60,14 +61,15 @@ def look(
     if plan is None:
         return None
     published = plan.plan_id <= (published_plan(landing) or "")
+    holder = lease_holder(landing) or ""
     return Situation(
         pull=pull.name,
         plan_id=plan.plan_id,
         keys=plan.partition_keys,
         missing=() if published else _missing(plan, landing),
         published=published,
-        runs=[_seen(record) for record in _records(instance, pull.name, plan.plan_id)],
-        busy=_busy(PullNames(pull.name), landing, unfinished, backfills),
+        runs=[_seen(record, alive=bool(holder)) for record in _records(instance, pull.name, plan.plan_id)],
+        busy=_busy(PullNames(pull.name), holder, unfinished, backfills),
     )
 
 
@@ -83,12 +85,13 @@ def _records(instance: dg.DagsterInstance, pull: str, plan_id: str) -> Sequence[
     return instance.get_run_records(filters=dg.RunsFilter(tags=tags), limit=_RUNS_READ)
 
 
-def _seen(record: RunRecord) -> RunSeen:
+def _seen(record: RunRecord, *, alive: bool) -> RunSeen:
+    """``alive``: somebody holds the pull's lease. A run from a terminal that nobody holds it for is dead."""
     run = record.dagster_run
     single = run.tags.get(PARTITION_TAG, "")
     return RunSeen(
         step=run.tags.get(STEP_TAG, ""),
-        outcome=_OUTCOMES.get(run.status, "running"),
+        outcome=_OUTCOMES.get(run.status, "running" if alive or DRIVER_TAG not in run.tags else "failure"),
         ended=record.end_time or record.update_timestamp.timestamp(),
         first=run.tags.get(RANGE_START_TAG, single),
         last=run.tags.get(RANGE_END_TAG, single),
@@ -96,14 +99,13 @@ def _seen(record: RunRecord) -> RunSeen:
     )
 
 
-def _busy(
-    names: PullNames, landing: Landing, unfinished: Iterable[DagsterRun], backfills: frozenset[dg.AssetKey]
-) -> str:
+def _busy(names: PullNames, holder: str, unfinished: Iterable[DagsterRun], backfills: frozenset[dg.AssetKey]) -> str:
     """Why the pull is to be left alone; runs from the UI carry no tag of ours before their first step."""
     for run in unfinished:
+        if DRIVER_TAG in run.tags and not holder:
+            continue  # its process is gone
         if run.tags.get(PULL_TAG) == names.pull or not names.asset_keys.isdisjoint(run.asset_selection or ()):
             return f"run {run.run_id[:8]} is {run.status.value.lower()}"
     if not names.asset_keys.isdisjoint(backfills):
         return "a backfill is in progress"
-    holder = lease_holder(landing)
     return f"{holder} works on it" if holder else ""

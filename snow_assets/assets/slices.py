@@ -14,7 +14,7 @@ from snow_assets.assets.keys import PullNames, plan_of, run_tags
 from snow_assets.assets.leases import hold
 from snow_assets.checks import slices_result, slices_specs
 from snow_assets.config import PullConfig
-from snow_assets.errors import SnowError
+from snow_assets.errors import SliceFailed, SnowError
 from snow_assets.pulls import Failed, Landed, Landing, Plan, land_slices
 from snow_assets.resources import LandingResource, ServiceNowResource
 from snow_assets.servicenow.client import Client
@@ -24,7 +24,7 @@ _NAMED = 5  # failed slices named in the failure's line; the check's table has t
 Event = dg.AssetMaterialization | dg.AssetCheckResult
 
 
-def slices_asset(pull: PullConfig, pool: str) -> dg.AssetsDefinition:
+def slices_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
     """The slices asset of ``pull``.
 
     Each slice is reported as its file is committed, so that what landed is known however the run ends. No output is
@@ -92,9 +92,11 @@ def _land(
 ) -> Iterator[dg.AssetMaterialization]:
     """Land ``keys`` of one plan; yields an event per landed slice, collects the others in ``failed``."""
     by_slice = {plan.slice(key): key for key in keys}
+    silent = set(keys)
     with closing(land_slices(plan, list(by_slice), pull, client, landing)) as outcomes:
         for outcome in outcomes:
             key = by_slice[outcome.slice]
+            silent.discard(key)
             if isinstance(outcome, Failed):
                 context.log.error("%s: %s", key, outcome.error)
                 failed.append((key, outcome.error))
@@ -105,6 +107,7 @@ def _land(
                 metadata=_metadata(outcome),
                 tags={"dagster/data_version": outcome.ledger.digest},
             )
+    failed += [(key, SliceFailed("nothing was heard of it", key="slice", value=key)) for key in sorted(silent)]
 
 
 def _metadata(landed: Landed) -> dict[str, dg.MetadataValue]:

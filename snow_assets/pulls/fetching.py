@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -10,7 +11,8 @@ from datetime import UTC, datetime
 from queue import Empty, Queue, SimpleQueue
 
 from snow_assets.config import PullConfig
-from snow_assets.errors import Cancelled, FixFirst, InstanceUnavailable, RequestFailed, SliceFailed, SnowError
+from snow_assets.errors import Cancelled, FixFirst, InstanceUnavailable, LandingError, SliceFailed, SnowError
+from snow_assets.pulls.costs import note_cost
 from snow_assets.pulls.landing import LandedFile, Landing, next_attempt
 from snow_assets.pulls.ledger import Difference, Ledger
 from snow_assets.pulls.plan import Plan, Slice
@@ -23,7 +25,9 @@ from snow_assets.servicenow.proof import RangeProof, read_range
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import Reading
 
-FAILURES_IN_A_ROW = 3  # slices that fail one after another, none landing between, end the run
+FAILURES_IN_A_ROW = 3  # slices that an outage fails one after another, none landing between, end the run
+FAILURES_AT_ALL = 32  # slices that fail for other reasons while none lands: so does this
+PERSON = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)  # the disk needs somebody
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +161,7 @@ class _Work:
         self.queue: SimpleQueue[Slice] = SimpleQueue()
         self.results: Queue[Landed | Failed | None] = Queue()
         self.stopped: SnowError | None = None
-        self.failures_in_a_row = 0
+        self.outages = self.failures = 0  # since a slice landed
         self.lock = threading.Lock()
 
     def run(self, slices: Sequence[Slice]) -> Iterator[Landed | Failed]:
@@ -202,10 +206,9 @@ class _Work:
             landed = self._land(piece)
         except SnowError as error:
             return self._failed(piece, error)
-        except Exception as error:  # noqa: BLE001 - a fault of ours or of the disk: the slice fails by name, the others go on
-            detail = f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__
-            return self._failed(piece, SliceFailed(detail, key="slice", value=piece.name), cause=error)
-        self.failures_in_a_row = 0
+        except Exception as error:  # noqa: BLE001 - a fault of ours or of the disk: the slice fails by name
+            return self._failed(piece, _as_ours(error, piece, self.landing), cause=error)
+        self.outages = self.failures = 0
         self.progress.add(landed=1)
         return landed
 
@@ -214,8 +217,9 @@ class _Work:
         self.progress.add(failed=1)
         if not isinstance(error, Cancelled):
             with self.lock:
-                self.failures_in_a_row += isinstance(error, RequestFailed | InstanceUnavailable)
-                hopeless = self.failures_in_a_row >= FAILURES_IN_A_ROW
+                self.outages += isinstance(error, InstanceUnavailable)
+                self.failures += 1
+                hopeless = self.outages >= FAILURES_IN_A_ROW or self.failures >= FAILURES_AT_ALL
             if isinstance(error, FixFirst) or hopeless:
                 self._stop(error)
         return Failed(piece, error)
@@ -240,6 +244,7 @@ class _Work:
                 )
             except BaseException:
                 seen.take_back()
+                note_cost(self.landing, self.plan, piece, tally)
                 raise
             timing = (started, round(time.monotonic() - clock, 3))
             ledger = self._ledger(piece, writer, proof, tally, timing)
@@ -275,6 +280,15 @@ class _Work:
                 Difference(cause.name, cause.rows, cause.evidence, cause.sys_ids) for cause in proof.causes
             ),
         )
+
+
+def _as_ours(error: Exception, piece: Slice, landing: Landing) -> SnowError:
+    """An error of ours for one that is not: the disk's own words, no others'."""
+    if isinstance(error, OSError) and error.errno in PERSON:
+        hint = "make room, or give the right to write; what landed stays"
+        return LandingError(error.strerror or "cannot be written", key="data", value=landing.location, hint=hint)
+    detail = f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__
+    return SliceFailed(detail, key="slice", value=piece.name)
 
 
 class _Seen:

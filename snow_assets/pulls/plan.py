@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -103,7 +103,7 @@ class Plan:
     def from_json(cls, content: bytes, source: str = "plan.json") -> Plan:
         """Read ``plan.json``. Raises ``LandingError`` where it is damaged or of another format."""
         try:
-            data = cast(dict[str, Any], msgspec.json.decode(content))
+            data = msgspec.json.decode(content, type=dict[str, Any])
             if data.pop("format") != FORMAT_VERSION:
                 raise LandingError("was written by another version of snow_assets", key="plan", value=source)
             fingerprint = data.pop("fingerprint")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from snow_assets.config import PullConfig
-from snow_assets.errors import ConfigError, CredentialsError, LandingError, SnowError, UnknownTableError
+from snow_assets.errors import ConfigError, CredentialsError, LandingError, QueryError, SnowError, UnknownTableError
 from snow_assets.pulls.dataset import published_plan
 from snow_assets.pulls.landing import Landing
-from snow_assets.pulls.plan import FORMAT_VERSION, Plan, Slice, fingerprint_of, plan_id_of
-from snow_assets.servicenow.account import Account, account
+from snow_assets.pulls.plan import FORMAT_VERSION, Plan, Slice, fingerprint_of, moment_of, plan_id_of
+from snow_assets.servicenow.account import Account, account, clock, count
 from snow_assets.servicenow.boundaries import Chain, find_chain, join_chains, prefix_bounds
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.dictionary import Column, columns
@@ -75,13 +75,6 @@ def make_plan(pull: PullConfig, client: Client, landing: Landing, *, new: bool =
     Everything is asked of the instance before anything is written. Raises ``FixFirst`` for what is wrong with the
     configuration, the credentials, the table or the query; ``LandingError`` where the landing cannot be written.
     """
-    if pull.key:
-        raise ConfigError(
-            f"table {pull.table} would have to be read by a key of its own, which is not built yet",
-            key="key",
-            value=", ".join(pull.key),
-            hint="leave key out: a table with sys_id needs none",
-        )
     landing.check_writable()
     preview = look(pull, client)
     unfinished = _unfinished(landing)
@@ -98,17 +91,28 @@ def make_plan(pull: PullConfig, client: Client, landing: Landing, *, new: bool =
 
 def look(pull: PullConfig, client: Client) -> Preview:
     """Ask the instance for all that a plan freezes but the boundaries. Writes nothing."""
+    if pull.key:
+        raise ConfigError(
+            f"table {pull.table} would have to be read by a key of its own, which is not built yet",
+            key="key",
+            value=", ".join(pull.key),
+            hint="leave key out: a table with sys_id needs none",
+        )
     tally = Tally()
     query = EncodedQuery.parse(pull.query)
     who = client.run(account(client.policy, tally, username=client.username), tally=tally)
-    as_of = client.clock()
+    as_of = client.run(clock(client.policy, tally), tally=tally) or datetime.now(UTC)
+    counted = _count(client, pull.table, query, tally)
     probed, types, fields = _columns(pull, query, client, tally)
+    if not probed and counted != 0:
+        _must_be_provable(pull, query, types)
     identity = {
         "instance": client.url,
         "account": who.sys_id or who.user_name,
         "table": pull.table,
         "query": query.where(),
         "fields": list(fields),
+        "columns": "declared" if pull.fields else "all",
         "display_value": pull.display_value,
         "time_zone": who.time_zone,
         "date_format": who.date_format,
@@ -121,7 +125,7 @@ def look(pull: PullConfig, client: Client) -> Preview:
         table=pull.table,
         account=who,
         as_of=as_of,
-        counted=_count(client, pull.table, query.where()),
+        counted=counted,
         fields=fields,
         identity=identity,
         types=types,
@@ -169,10 +173,31 @@ def _must_be_described(query: EncodedQuery, declared: Sequence[str], described: 
     must_be_honoured(query, names | {name for name in query.fields if "." in name}, table)
 
 
-def _count(client: Client, table: str, query: str) -> int | None:
+def _must_be_provable(pull: PullConfig, query: EncodedQuery, types: dict[str, str]) -> None:
+    """No row is visible, and there are some: without the dictionary nothing tells what exists."""
+    if types:
+        return
+    hint = "grant the account read access to the table's rows, or to sys_dictionary"
+    if query.groups:
+        raise QueryError(
+            f"no row of table {pull.table} is visible, so that the query cannot be proven to be honoured",
+            key="query",
+            value=pull.query,
+            hint=hint,
+        )
+    if not pull.fields:
+        raise ConfigError(
+            f"no row of table {pull.table} is visible, so that its columns are not known",
+            key="table",
+            value=pull.table,
+            hint=f"name fields, or {hint}",
+        )
+
+
+def _count(client: Client, table: str, query: EncodedQuery, tally: Tally) -> int | None:
     """The Aggregate API's count, advisory: a refused, slow or malformed one ends nothing."""
     try:
-        return client.get_count(table, query)
+        return client.run(count(table, query, client.policy, tally), tally=tally)
     except (CredentialsError, UnknownTableError):
         raise
     except SnowError:
@@ -200,7 +225,7 @@ def _goes_on(plan: Plan, preview: Preview, pull: PullConfig) -> bool:
     identity = dict(preview.identity)
     if not pull.fields:
         identity["fields"] = plan.identity["fields"]
-    young = preview.as_of - plan.as_of < timedelta(seconds=pull.max_plan_age)
+    young = abs(preview.as_of - plan.as_of) < timedelta(seconds=pull.max_plan_age)
     return young and plan.fingerprint == fingerprint_of(identity)
 
 
@@ -257,8 +282,12 @@ def _slices(pull: PullConfig, client: Client, preview: Preview, rows: int) -> tu
 
 
 def _write(landing: Landing, plan: Plan) -> Plan:
-    """Write the plan under an id of its own: two plans in one second get two ids."""
+    """Write the plan under an id above all others, even where the instance's clock stood still or went back."""
     moment = plan.as_of
+    known = landing.plan_ids()
+    if known:
+        moment = max(moment, moment_of(known[-1]) + timedelta(seconds=1))
+    plan = replace(plan, plan_id=plan_id_of(moment))
     while True:
         try:
             landing.write_plan(plan)

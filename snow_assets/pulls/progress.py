@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ class Progress:
 
 
 Listener = Callable[[Progress], None]
+_log = logging.getLogger(__name__)
 _listeners: list[Listener] = []
 _lock = threading.Lock()
 
@@ -41,8 +43,11 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def report(event: Progress) -> None:
-    """Tell every listener."""
+    """Tell every listener. One that fails is left out of it: showing progress must not end a pull."""
     with _lock:
         listeners = list(_listeners)
     for listener in listeners:
-        listener(event)
+        try:
+            listener(event)
+        except Exception:  # noqa: BLE001
+            _log.debug("a listener of progress failed", exc_info=True)

@@ -13,6 +13,7 @@ import msgspec
 from snow_assets.config import PullConfig
 from snow_assets.errors import LandingError, PlanIncomplete, PublishRefused
 from snow_assets.pulls.columns import RowDigest
+from snow_assets.pulls.costs import noted_costs
 from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.ledger import Difference, Ledger, differences_from
 from snow_assets.pulls.plan import Plan, Slice
@@ -120,16 +121,14 @@ def _must_not_overlap(plan: Plan, ledgers: Iterable[Ledger]) -> None:
     """Each slice's keys lie above the one before, as far as their order is ours to judge."""
     last = ""
     for ledger in ledgers:
-        if not is_hex(ledger.first) or not is_hex(ledger.last):
-            continue
-        if ledger.first <= last:
+        if is_hex(ledger.first) and ledger.first <= last:
             raise PlanIncomplete(
-                f"slice {ledger.offset} repeats keys of the slice before it",
+                f"slice {ledger.offset} repeats keys of a slice before it",
                 key="plan",
                 value=plan.plan_id,
                 hint="start a new plan with --new",
             )
-        last = ledger.last
+        last = max(last, *(sys_id for sys_id in (ledger.first, ledger.last) if is_hex(sys_id)), "")
 
 
 def _add_up(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) -> Totals:
@@ -148,6 +147,8 @@ def _add_up(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) ->
     for ledger in ledgers:
         digest.add(ledger.digest)
         tally.add(ledger.tally)
+    for failed in noted_costs(landing, plan):
+        tally.add(failed)
     tally.add(Tally.from_dict(plan.cost) if plan.cost else Tally())
     return Totals(
         pull=plan.pull,

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
+from snow_assets.errors import PlanIncomplete
 from snow_assets.servicenow.exchange import Answer, Page, Procedure, Request, Tally
-from snow_assets.servicenow.pages import Decoder, check_page, total_count
-from snow_assets.servicenow.reading import Reading, list_request
+from snow_assets.servicenow.pages import Decoder, check_page, is_hex, order_fault, total_count
+from snow_assets.servicenow.reading import WALK, WIDE, Reading, list_request
 from snow_assets.servicenow.retry import fetch
 
 WIDTHS = (1, 3, 50, 1000)  # rows of a probe, widened until one of them is visible
@@ -54,21 +55,26 @@ def find_chain(reading: Reading, lo: str | None, hi: str | None, slice_rows: int
     if first is None:
         return Chain((), rows)
     boundaries = [(0, first)]
-    skipped = 0
+    ahead = slice_rows
     while True:
         position, last = boundaries[-1]
-        ahead = skipped + slice_rows
         if rows is not None and position + ahead >= rows:
             break
         found, _ = yield from _probe(reading, last, hi, ahead, tally)
-        if found is not None:
-            boundaries.append((position + ahead, found))
-            skipped = 0
-        elif rows is None:
+        walked, most = 0, WALK if rows is None else min(WALK, rows - position - ahead)
+        while found is None and walked < most:  # hidden rows, or the end where the count is unknown or too high
+            found = yield from _wide_probe(reading, last, hi, ahead + walked, tally)
+            walked += WIDE if found is None else 0
+        if found is None:
             break
-        else:
-            skipped = ahead
+        boundaries.append((position + ahead + walked, found))
     return Chain(tuple(boundaries), rows)
+
+
+def _wide_probe(reading: Reading, lo: str, hi: str | None, offset: int, tally: Tally) -> Procedure[str | None]:
+    """The first visible, usable sys_id among many rows from a position on."""
+    found, _ = yield from _look(reading, lo, hi, offset, WIDE, tally, count=False)
+    return found
 
 
 def _probe(
@@ -76,32 +82,52 @@ def _probe(
 ) -> Procedure[tuple[str | None, int | None]]:
     """The first visible, usable sys_id at or shortly behind a position, and the count if asked."""
     total: int | None = None
-    terms = [*([] if lo is None else [f"sys_id>={lo}"]), *([] if hi is None else [f"sys_id<{hi}"])]
     for width in WIDTHS:
         counting = count and width == 1
-        request = list_request(
-            reading, terms, limit=width, offset=offset, purpose="boundary", count=counting, narrow=True
-        )
-        page, counted = yield from fetch(request, partial(_check, request, reading.decoder), reading.policy, tally)
-        tally.rows += len(page.ids)
-        if counting:
-            total = counted
-            tally.counts += 1
-        usable = next((sys_id for sys_id in page.ids if is_usable(sys_id)), None)
-        if usable is not None:
-            return usable, total
+        found, counted = yield from _look(reading, lo, hi, offset, width, tally, count=counting)
+        total = counted if counting else total
+        if found is not None:
+            return found, total
         if total is not None and total <= offset:
             break
     return None, total
 
 
-def _check(request: Request, decoder: Decoder, answer: Answer) -> tuple[Page, int | None]:
-    return check_page(answer, request, decoder), total_count(answer)
+def _look(
+    reading: Reading, lo: str | None, hi: str | None, offset: int, width: int, tally: Tally, *, count: bool
+) -> Procedure[tuple[str | None, int | None]]:
+    """The first usable sys_id of one narrow page, and the count that came with it."""
+    terms = [*([] if lo is None else [f"sys_id>={lo}"]), *([] if hi is None else [f"sys_id<{hi}"])]
+    request = list_request(reading, terms, limit=width, offset=offset, purpose="boundary", count=count, narrow=True)
+    after = lo if offset else None  # what lies ahead of a boundary lies above it
+    page, total = yield from fetch(
+        request, partial(_check, request, reading.decoder, after, lo, hi), reading.policy, tally
+    )
+    tally.rows += len(page.ids)
+    tally.counts += count
+    return next((sys_id for sys_id in page.ids if is_usable(sys_id)), None), total
+
+
+def _check(
+    request: Request, decoder: Decoder, after: str | None, lo: str | None, hi: str | None, answer: Answer
+) -> tuple[Page, int | None]:
+    page = check_page(answer, request, decoder)
+    fault = order_fault(page.ids, after, lo, hi)
+    if fault is not None:
+        raise fault
+    return page, total_count(answer)
 
 
 def is_usable(sys_id: str) -> bool:
     """Whether a sys_id can stand in an encoded query as it is."""
     return not any(character in sys_id for character in "^,@") and not sys_id.startswith("javascript:")
+
+
+def _must_ascend(last: str | None, sys_id: str) -> None:
+    if last is not None and (sys_id == last or (is_hex(last) and is_hex(sys_id) and sys_id < last)):
+        raise PlanIncomplete(
+            "the probes for boundaries came out of order", key="sys_id", value=sys_id, hint="run it again"
+        )
 
 
 def join_chains(chains: Sequence[Chain], slice_rows: int) -> list[KeyRange]:
@@ -111,6 +137,7 @@ def join_chains(chains: Sequence[Chain], slice_rows: int) -> list[KeyRange]:
     for chain in chains:
         for position, sys_id in chain.boundaries:
             offset = base + position
+            _must_ascend(starts[-1][1], sys_id)
             if offset - starts[-1][0] >= SMALL_TAIL * slice_rows:
                 starts.append((offset, sys_id))
         base += chain.rows if chain.rows is not None else len(chain.boundaries) * slice_rows

@@ -16,6 +16,7 @@ from snow_assets.servicenow.exchange import Answer, Deliver, Page, Procedure, Ta
 from snow_assets.servicenow.pages import check_page
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import (
+    WIDE,
     RangeState,
     Reading,
     first_visible,
@@ -26,6 +27,7 @@ from snow_assets.servicenow.reading import (
 from snow_assets.servicenow.retry import TooHeavy, fetch
 
 MAX_SWEEPS = 8
+WIDTHS = (WIDE, 7_001)  # rows of a sweep's page, in turns: what hides by position must not hide twice
 BATCH = 60  # sys_ids in one request, over all ^NQ groups: 2,000 of the 8,000 characters of a URL
 LOOK_UPS = 3
 SAMPLE = 20
@@ -114,31 +116,34 @@ def _prove(state: RangeState) -> Procedure[RangeProof]:
     """Sweep, repair and look up until two rounds agree, or one shows that nothing is hidden; then explain."""
     previous: _Round | None = None
     repaired: list[str] = []
-    for _ in range(MAX_SWEEPS):
-        sweep = yield from _sweep(state)
+    for number in range(MAX_SWEEPS):
+        sweep = yield from _sweep(state, WIDTHS[number % len(WIDTHS)])
         found, lost, pending = yield from _repair(state, sorted(sweep.keys - state.keys() - set(state.unreadable)))
         repaired += found
         unswept = state.keys() - sweep.keys
         gone = yield from _look_up(state, sorted(unswept))
         current = _Round(sweep.counted, (sweep.keys | unswept) - gone.keys() - lost.keys(), gone, lost)
-        if not pending and (current.agrees_with(previous) or (sweep.keys == state.keys() and current.hidden == 0)):
+        # A row that was said to be gone and is shown again is not gone: it has to be fetched.
+        back = previous is not None and bool(previous.lost.keys() & sweep.keys - set(found))
+        settled = current.agrees_with(previous) or (sweep.keys == state.keys() and current.hidden == 0)
+        if settled and not pending and not back:
             return _explain(state, current, repaired)
         previous = None if pending else current
     raise _unsettled(state, f"its keys did not settle in {MAX_SWEEPS} sweeps")
 
 
-def _sweep(state: RangeState) -> Procedure[_Sweep]:
+def _sweep(state: RangeState, width: int) -> Procedure[_Sweep]:
     """All visible keys of the range and the rows that the instance counts in it, ``hi`` left out of both."""
     keys: set[str] = set()
     terms = state.whole()
-    page, counted = yield from first_visible(state, terms, "sweep")
+    page, counted = yield from first_visible(state, terms, "sweep", width=width)
     while page.ids:
         keys.update(page.ids)
         if state.hi is not None and state.hi in page.ids:
             keys.discard(state.hi)
             return _Sweep(keys, None if counted is None else counted - 1)
         terms = [f"sys_id>{page.ids[-1]}", *state.upper_bound()]
-        page, _ = yield from first_visible(state, terms, "sweep")
+        page, _ = yield from first_visible(state, terms, "sweep", width=width)
     if state.hi is not None:
         counted = yield from _count_below_hi(state, counted)
     return _Sweep(keys, counted)
@@ -149,7 +154,7 @@ def _count_below_hi(state: RangeState, counted: int | None) -> Procedure[int | N
     if counted is None:
         return None
     lower = [] if state.lo is None else [f"sys_id>={state.lo}"]
-    _, total = yield from narrow_page(state, [*lower, f"sys_id<{state.hi}"], purpose="sweep", limit=1)
+    _, total, _ = yield from narrow_page(state, [*lower, f"sys_id<{state.hi}"], purpose="sweep", limit=1)
     return total
 
 
@@ -206,19 +211,22 @@ def _look_up(state: RangeState, sys_ids: Sequence[str]) -> Procedure[dict[str, s
         absent = set(batch)
         for _ in range(LOOK_UPS):
             if absent:
-                absent -= yield from _shown(state, absent, state.reading.query)
+                absent -= yield from _shown(state, sorted(absent), state.reading.query)
         causes |= dict.fromkeys(absent, "deleted")
         if absent and state.reading.query.groups:
-            existing = yield from _shown(state, absent, everything)
+            existing = yield from _shown(state, sorted(absent), everything)
             causes |= dict.fromkeys(existing, "left_filter")
     return causes
 
 
-def _shown(state: RangeState, sys_ids: Iterable[str], query: EncodedQuery) -> Procedure[set[str]]:
-    """Those of ``sys_ids`` that ``query`` shows."""
-    asked = sorted(sys_ids)
-    page, _ = yield from narrow_page(state, [_in(asked)], purpose="lookup", limit=len(asked), query=query)
-    return set(page.ids) & set(asked)
+def _shown(state: RangeState, asked: Sequence[str], query: EncodedQuery) -> Procedure[set[str]]:
+    """Those of ``asked`` that ``query`` shows; a page that had to be halved is asked for in halves."""
+    page, _, looked = yield from narrow_page(state, [_in(asked)], purpose="lookup", limit=len(asked), query=query)
+    if looked >= len(asked):
+        return set(page.ids) & set(asked)
+    left = yield from _shown(state, asked[: len(asked) // 2], query)
+    right = yield from _shown(state, asked[len(asked) // 2 :], query)
+    return left | right
 
 
 def _explain(state: RangeState, last: _Round, repaired: Sequence[str]) -> RangeProof:
@@ -273,10 +281,18 @@ def _batch(state: RangeState) -> int:
     return max(1, BATCH // max(1, len(state.reading.query.groups)))
 
 
-def _in(sys_ids: Iterable[str]) -> str:
-    return "sys_idIN" + ",".join(sys_ids)
+def _in(sys_ids: Sequence[str]) -> str:
+    """The term for these rows. A list of values cannot hold a comma; such an id stands alone."""
+    return f"sys_id={sys_ids[0]}" if len(sys_ids) == 1 else "sys_idIN" + ",".join(sys_ids)
 
 
-def _batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _batches(sys_ids: Iterable[str], size: int) -> Iterator[Sequence[str]]:
+    """Batches of at most ``size``; ids that cannot stand in a list come alone."""
+    listed: list[str] = []
+    for sys_id in sys_ids:
+        if "," in sys_id:
+            yield [sys_id]
+        else:
+            listed.append(sys_id)
+    for start in range(0, len(listed), size):
+        yield listed[start : start + size]

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from snow_assets.errors import RequestFailed, SliceFailed
+from snow_assets.servicenow import faults
 from snow_assets.servicenow.exchange import Answer, Deliver, DisplayValue, Page, Procedure, Purpose, Request, Tally
 from snow_assets.servicenow.pages import Decoder, PageFault, check_page, is_hex, order_fault, total_count
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.retry import RetryPolicy, TooHeavy, fetch
 
 WIDE = 10_000  # rows of a narrow request, which asks for sys_ids alone
+WALK = 100_000  # rows that may all be hidden before a range without a trusted count is believed to end
+LACKING_LOOKS = 2  # fresh sessions that must lack a field, too, before it is believed to be hidden
 EMPTY_LOOKS = 3  # sessions that must see nothing before it is believed
 BYTE_BUDGET = 8_000_000  # a page's decoded body; larger ones shrink the next
 
@@ -169,12 +173,13 @@ def _next_page(state: RangeState, limit: int) -> Procedure[tuple[Page, int]]:
     request = list_request(reading, state.bounds(), limit=limit, purpose="page", count=first)
     page = yield from fetch(request, check, reading.policy, state.tally, can_halve=limit > 1)
     state.tally.rows += len(page.ids)
-    lacking = _lacking(state, page)
-    if lacking:
+    for _ in range(LACKING_LOOKS):
+        if not _lacking(state, page):
+            break
         request = list_request(reading, state.bounds(), limit=limit, purpose="page", count=first, fresh=True)
         page = yield from fetch(request, check, reading.policy, state.tally, can_halve=limit > 1)
         state.tally.rows += len(page.ids)
-        state.hidden_fields |= _lacking(state, page)
+    state.hidden_fields |= _lacking(state, page)
     if first:
         state.counted = totals[-1]
         state.tally.counts += 1
@@ -237,25 +242,34 @@ def find_next(state: RangeState, terms: Sequence[str]) -> Procedure[str | None]:
     return page.ids[0] if page.ids else None
 
 
-def first_visible(state: RangeState, terms: Sequence[str], purpose: Purpose) -> Procedure[tuple[Page, int | None]]:
+def first_visible(
+    state: RangeState, terms: Sequence[str], purpose: Purpose, *, width: int = WIDE
+) -> Procedure[tuple[Page, int | None]]:
     """The first wide page of sys_ids that is not empty, and the count of the rows from its start on.
 
     Walks past hidden rows by offset, since a row that cannot be seen gives no cursor. That nothing is there is
-    believed only after several sessions said so: an empty page is also what an instance in trouble answers.
+    believed only after several sessions said so (an empty page is also what an instance in trouble answers), and,
+    where no count can be trusted, after ``WALK`` rows showed nothing.
     """
     offset, looks = 0, 0
     counted: int | None = None
     while True:
-        page, total = yield from narrow_page(state, terms, offset=offset, purpose=purpose)
+        page, total, looked = yield from narrow_page(state, terms, offset=offset, limit=width, purpose=purpose)
         counted = total if counted is None else counted
         looks += 1
         if page.ids:
             return page, counted
         if looks < EMPTY_LOOKS:
             continue
-        offset += WIDE
-        if offset >= (2 * WIDE if total is None else total):
+        offset += looked
+        if offset >= _walk(state, total):
             return page, counted
+
+
+def _walk(state: RangeState, total: int | None) -> int:
+    """How many rows without a sign of life are walked past: the count, unless there is none or it was wrong before."""
+    trusted = total is not None and state.counted is not None and state.landed <= state.counted
+    return (total or 0) if trusted else max(total or 0, WALK)
 
 
 def narrow_page(
@@ -266,18 +280,11 @@ def narrow_page(
     offset: int = 0,
     limit: int = WIDE,
     query: EncodedQuery | None = None,
-) -> Procedure[tuple[Page, int | None]]:
-    """One page of sys_ids in a fresh session, halved where it is too heavy, and the count that came with it."""
-    totals: list[int | None] = []
+) -> Procedure[tuple[Page, int | None, int]]:
+    """One page of sys_ids in a fresh session: the page, the count that came with it, and the rows looked at.
 
-    def check(answer: Answer) -> Page:
-        page = check_page(answer, request, state.reading.decoder)
-        fault = order_fault(page.ids, None, None, None)
-        if fault is not None:
-            raise fault
-        totals.append(total_count(answer))
-        return page
-
+    Those are fewer than ``limit`` where the page was too heavy and had to be halved.
+    """
     while True:
         request = list_request(
             state.reading,
@@ -290,27 +297,40 @@ def narrow_page(
             fresh=True,
             query=query,
         )
+        check = partial(_check_narrow, state, request)
         try:
-            page = yield from fetch(request, check, state.reading.policy, state.tally, can_halve=limit > 1)
+            page, total = yield from fetch(request, check, state.reading.policy, state.tally, can_halve=limit > 1)
         except TooHeavy:
             limit = max(1, limit // 2)
             continue
         state.tally.rows += len(page.ids)
         state.tally.counts += 1
-        return page, totals[-1]
+        return page, total, limit
+
+
+def _check_narrow(state: RangeState, request: Request, answer: Answer) -> tuple[Page, int | None]:
+    page = check_page(answer, request, state.reading.decoder)
+    fault = order_fault(page.ids, None, state.lo, state.hi)
+    if fault is not None:
+        raise fault
+    return page, total_count(answer)
 
 
 def _is_of_the_row(error: RequestFailed) -> bool:
-    """Whether a failure at a limit of one row speaks of that row, not of the instance."""
-    return error.fault in ("timeout", "truncated_json", "truncated_body", "execution_time", "too_slow")
+    """Whether a failure at a limit of one row may speak of that row: such faults are met by smaller pages."""
+    fault = faults.get(error.fault)
+    return fault.halve or fault.halve_at_last
 
 
 def _name_unreadable_row(state: RangeState, error: RequestFailed) -> Procedure[None]:
     """A page of one row fails: find out which row it is; skip it or fail with its name."""
-    page, _ = yield from narrow_page(state, state.bounds(), purpose="tail", limit=1)
+    page, _, _ = yield from narrow_page(state, state.bounds(), purpose="tail", limit=1)
     if not page.ids:
         raise error
     sys_id = page.ids[0]
+    if sys_id == state.hi:  # the next range's row: there it is read, or named
+        state.saw_hi = state.ended = True
+        return
     if state.reading.unreadable_rows == "fail":
         raise SliceFailed(
             f"this row of {state.reading.table} cannot be read: {error.fault}",
@@ -318,9 +338,6 @@ def _name_unreadable_row(state: RangeState, error: RequestFailed) -> Procedure[N
             value=sys_id,
             hint="leave out heavy fields, or set unreadable_rows: skip",
         ) from error
-    if sys_id == state.hi:
-        state.saw_hi = state.ended = True
-        return
     state.unreadable.append(sys_id)
     state.after, state.resume_at = sys_id, None
 

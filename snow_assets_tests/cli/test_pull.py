@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from snow_assets.simulator import Simulator, SimulatorServer
 from snow_assets_tests.cli.conftest import ROWS, Folder, variables_of
@@ -55,7 +56,34 @@ def test_a_signal_keeps_what_landed(folder: Folder, server: SimulatorServer) -> 
     assert done.json["landed"] == ROWS
 
 
-def _wait_for_a_slice(landing: Path, process: subprocess.Popen[str]) -> None:
+def test_a_killed_pull_is_gone_on_with(folder: Folder, server: SimulatorServer) -> None:
+    """A kill leaves a run that nobody ends and a slot that nobody frees; the next pull must not wait for either."""
+    server.faults.add(kind="latency", seconds=1.0, request="list", narrow=False, table="incident")
+    folder.write("pulls: {incidents: {table: incident, page_size: 50, max_workers: 1, retry_backoff: 0.01}}")
+    with subprocess.Popen(
+        folder.command("pull", "incidents"), cwd=folder.path, env=folder.environment, stderr=subprocess.DEVNULL
+    ) as process:
+        _wait_for_a_slice(folder.path / "data" / "incidents", process)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    server.faults.clear()
+    landed = len(list((folder.path / "data" / "incidents").glob("*/*.parquet")))
+    done = folder.run("pull", "incidents", "--json")
+    assert done.code == 0, done
+    assert done.json["landed"] == ROWS
+    assert landed >= 1
+    runs = folder.path / ".dagster"
+    assert _unfinished_runs(runs) == []
+
+
+def _unfinished_runs(home: Path) -> list[str]:
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        return [run.run_id for run in instance.get_runs() if not run.is_finished]
+
+
+def _wait_for_a_slice(landing: Path, process: subprocess.Popen[Any]) -> None:
     import time
 
     while process.poll() is None and not list(landing.glob("*/*.parquet")):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
 
-from snow_assets.pulls import Failed
-from snow_assets.pulls.totals import reconcile
+from snow_assets.errors import LandingError, QueryError
+from snow_assets.pulls import Failed, land_slices, reconcile
+from snow_assets.pulls.writer import SliceWriter
 from snow_assets.simulator import HiddenRows
 from snow_assets_tests.pulls.conftest import Workbench, sys_id_of
 
@@ -47,7 +49,7 @@ PASSING: list[dict[str, Any]] = [
     {"kind": "repeated_page"},
     {"kind": "row_without_sys_id"},
     {"kind": "row_null"},
-    {"kind": "missing_fields"},
+    {"kind": "missing_fields", "fresh": False},
     {"kind": "short_page", "rows": 7},
     {"kind": "lost_rows", "rows": 5},
     {"kind": "empty_page"},
@@ -166,3 +168,71 @@ def test_a_right_that_is_missing_stops_what_is_queued(workbench: Workbench) -> N
     assert all(isinstance(result, Failed) for result in results)
     assert workbench.asked() - before <= 6
     assert any("query_range" in str(result.error) for result in results if isinstance(result, Failed))
+
+
+def test_a_lost_field_is_asked_for_in_fresh_sessions_before_it_is_believed(own: Workbench) -> None:
+    plan = own.plan().plan
+    own.server.faults.add({"kind": "missing_fields", "fields": "short_description", "narrow": False, "times": 2})
+    with own.client(max_workers=1) as client:
+        own.pull = own.pull.model_copy(update={"max_workers": 1})
+        results = list(land_slices(plan, plan.slices, own.pull, client, own.landing))
+    assert not [result for result in results if isinstance(result, Failed)]
+    assert all("short_description" in record for record in own.landed_records(plan))
+
+
+def test_sweeps_that_had_to_be_halved_miss_nothing(own: Workbench) -> None:
+    """A narrow request that is too heavy shows fewer rows than asked for; what it did not reach is not hidden."""
+    ids = [row["sys_id"] for row in own.sim.rows("incident")]
+    hidden = frozenset(ids[300:800])
+    own.sim.knobs.hidden_rows.append(HiddenRows("incident", sys_ids=hidden))
+    own.pull = own.pull.model_copy(update={"slice_rows": 2_000, "page_size": 100})
+    plan = own.plan().plan
+    own.server.faults.add({"kind": "execution_time_500", "narrow": True, "every": 2, "times": 12})
+    assert not [result for result in own.land(plan) if isinstance(result, Failed)]
+    totals = reconcile(plan, own.landing, own.pull)
+    assert set(own.ids(plan)) == set(ids) - hidden
+    assert (totals.hidden, totals.missing) == (500, 0)
+
+
+@pytest.mark.parametrize("fault", ["error_500", "execution_time_500", "broken_gzip"])
+def test_a_poison_row_on_a_boundary_is_named_once(own: Workbench, fault: str) -> None:
+    plan = own.plan().plan
+    poison = plan.slices[2].lo
+    assert poison is not None
+    own.server.faults.add({"kind": fault, "sys_id": poison, "narrow": False})
+    failed = [result for result in own.land(plan, max_retries=0) if isinstance(result, Failed)]
+    assert [result.slice for result in failed] == [plan.slices[2]]
+    assert poison in str(failed[0].error)
+
+
+def test_the_receipt_counts_what_failed_attempts_cost(own: Workbench) -> None:
+    before = own.asked()
+    plan = own.plan().plan
+    own.server.faults.add({"kind": "error_500", "narrow": False, "times": 9})
+    own.land(plan, max_retries=1)
+    own.server.faults.clear()
+    assert not [result for result in own.land(plan) if isinstance(result, Failed)]
+    totals = reconcile(plan, own.landing, own.pull)
+    assert totals.cost["requests"] == own.asked() - before
+    assert totals.cost["faults"]["server_error"] == 9
+
+
+def test_a_query_that_cannot_be_proven_is_refused(own: Workbench) -> None:
+    ids = [row["sys_id"] for row in own.sim.rows("incident")]
+    own.sim.knobs.hidden_rows.append(HiddenRows("incident", sys_ids=frozenset(ids)))
+    own.sim.knobs.denied_tables |= {"sys_dictionary", "sys_db_object"}
+    own.pull = own.pull.model_copy(update={"query": "no_such_field=1"})
+    with pytest.raises(QueryError, match="cannot be proven"):
+        own.plan()
+
+
+def test_a_full_disk_stops_the_run_and_says_so(own: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = own.plan().plan
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SliceWriter, "add", full)
+    errors = [result.error for result in own.land(plan) if isinstance(result, Failed)]
+    assert len(errors) == len(plan.slices)
+    assert any(isinstance(error, LandingError) and "No space left" in str(error) for error in errors)

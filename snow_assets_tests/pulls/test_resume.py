@@ -13,6 +13,7 @@ from snow_assets.errors import FingerprintError, LandingError, LeaseHeld, PlanIn
 from snow_assets.pulls import Failed, Landed, Landing, lease, pull_status, reconcile
 from snow_assets.pulls.lease import lease_holder
 from snow_assets.pulls.ledger import FOOTER_KEY
+from snow_assets.pulls.progress import Progress, listening
 from snow_assets.simulator import Account, SimulatorServer
 from snow_assets_tests.pulls.conftest import Workbench
 
@@ -193,3 +194,32 @@ def test_a_plan_older_than_max_plan_age_is_retired(own: Workbench) -> None:
     second = own.plan()
     assert not second.continued
     assert second.retired == (first.plan_id,)
+
+
+def test_a_pull_that_declared_fields_does_not_lend_them_to_one_of_all_columns(
+    small: SimulatorServer, tmp_path: Path
+) -> None:
+    workbench = Workbench(small, tmp_path, fields=("number",))
+    workbench.plan()
+    workbench.pull = workbench.pull.model_copy(update={"fields": None})
+    planned = workbench.plan()
+    assert not planned.continued
+    assert len(planned.plan.fields) > 80
+
+
+def test_a_clock_that_goes_back_still_gives_the_newest_plan(own: Workbench) -> None:
+    own.server.faults.add({"kind": "wrong_date", "date": "Fri, 20 Nov 2026 02:00:00 GMT"})
+    own.pull_all()
+    own.server.faults.clear()
+    own.server.faults.add({"kind": "wrong_date", "date": "Thu, 01 Oct 2026 02:00:00 GMT"})
+    second = own.pull_all()
+    assert second.plan == "20261120T020001Z"
+    assert pull_status("incidents", own.landing).published_plan == second.plan
+
+
+def test_a_listener_that_fails_ends_no_pull(own: Workbench) -> None:
+    def fail(_: Progress) -> None:
+        raise BrokenPipeError
+
+    with listening(fail):
+        assert own.pull_all().landed == 1200
