@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from snow_assets.config_environment import Credentials, Environment
 from snow_assets.config_models import InstanceConfig, PullConfig, Schedule, Settings, Timeout, check_url
-from snow_assets.config_yaml import find_problems, load_settings
+from snow_assets.config_yaml import find_problems, load_settings, place_of
 
 __all__ = [
     "Credentials",
@@ -21,4 +21,5 @@ __all__ = [
     "check_url",
     "find_problems",
     "load_settings",
+    "place_of",
 ]

@@ -42,6 +42,21 @@ def find_problems(path: Path) -> list[ConfigError]:
     return _read(path)[1]
 
 
+def place_of(path: Path, *location: str) -> str:
+    """``in FILE line N``: where a key is, or the default that a pull took it from. Raises ``ConfigError``."""
+    document = _parse(path)
+    inherited = ("defaults", *location[2:])
+    if location[0] == "pulls" and not _holds(document, location) and _holds(document, inherited):
+        location = inherited
+    return f"in {path} line {_line(document, location)}"
+
+
+def _holds(document: Any, location: Location) -> bool:
+    *parents, key = location
+    parent = _dig(document, tuple(parents))
+    return isinstance(parent, Mapping) and key in parent
+
+
 def _read(path: Path) -> tuple[Settings | None, list[ConfigError]]:
     try:
         document = _parse(path)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from snow_assets.cli.app import App, command_options, note
 from snow_assets.cli.failures import Reported
 from snow_assets.errors import ConfigError, SnowError
+
+if TYPE_CHECKING:
+    from snow_assets.config import Environment, InstanceConfig, PullConfig, Settings
 
 
 @click.command()
@@ -34,20 +41,76 @@ def validate(app: App) -> None:
 
 def _problems(app: App) -> list[SnowError]:
     from snow_assets.config import find_problems, load_settings
-    from snow_assets.servicenow.query import EncodedQuery
 
-    problems: list[SnowError] = []
-    try:
-        app.environment.instance_url  # noqa: B018 - it is the look that checks
-    except ConfigError as error:
-        problems.append(error)
-    found = find_problems(app.environment.pulls_path)
+    path = app.environment.pulls_path
+    problems = list(_of_environment(app.environment))
+    found = find_problems(path)
     if found:
         return [*problems, *found]
-    for pull in load_settings(app.environment.pulls_path).pulls.values():
-        try:
-            EncodedQuery.parse(pull.query)
-        except SnowError as error:
-            error.key = f"pulls.{pull.name}.query"
-            problems.append(error)
+    settings = load_settings(path)
+    problems += _of_instance(app.environment, settings)
+    for pull in settings.pulls.values():
+        problems += _of_pull(pull, path)
     return problems
+
+
+def _of_environment(environment: Environment) -> Iterator[SnowError]:
+    """The address, and the credentials where there are any: a folder may be checked without."""
+    from snow_assets.config import Credentials
+
+    yield from _caught(lambda: environment.instance_url)
+    if any(map(environment.get, Credentials.VARIABLES.values())):
+        yield from _caught(lambda: Credentials.from_environment(environment))
+
+
+def _of_instance(environment: Environment, settings: Settings) -> Iterator[SnowError]:
+    """What a client would refuse before it asks anything."""
+    from snow_assets.config import place_of
+    from snow_assets.servicenow.session import _ca_bundle, _proxy, base_url
+
+    instance = settings.instance
+    url = _url(environment, instance)
+    checks: dict[str, Callable[[], object]] = {
+        "url": lambda: url and base_url(url, allow_http=instance.allow_http),
+        "proxy": lambda: instance.proxy and _proxy(instance.proxy),
+        "ca_bundle": lambda: instance.ca_bundle and _ca_bundle(instance.ca_bundle),
+    }
+    for key, check in checks.items():
+        for error in _caught(check):
+            if key == "url" and environment.get("SNOW_INSTANCE_URL"):
+                error.key = "SNOW_INSTANCE_URL"
+            else:
+                error.key = f"instance.{key}"
+                error.message += f", {place_of(settings.path, 'instance', key)}"
+            yield error
+
+
+def _url(environment: Environment, instance: InstanceConfig) -> str | None:
+    try:
+        return environment.instance_url or instance.url
+    except ConfigError:
+        return None  # told with the environment
+
+
+def _of_pull(pull: PullConfig, path: Path) -> Iterator[SnowError]:
+    from snow_assets.config import place_of
+    from snow_assets.servicenow.query import EncodedQuery
+
+    for error in _caught(lambda: EncodedQuery.parse(pull.query)):
+        error.key = f"pulls.{pull.name}.query"
+        error.message += f", {place_of(path, 'pulls', pull.name, 'query')}"
+        yield error
+    if pull.key:
+        yield ConfigError(
+            f"reading by a key of its own is not built yet, {place_of(path, 'pulls', pull.name, 'key')}",
+            key=f"pulls.{pull.name}.key",
+            value=", ".join(pull.key),
+            hint="leave key out: a table with sys_id needs none",
+        )
+
+
+def _caught(check: Callable[[], object]) -> Iterator[SnowError]:
+    try:
+        check()
+    except SnowError as error:
+        yield error

@@ -117,3 +117,27 @@ def test_every_problem_of_a_file_is_listed(folder: Folder) -> None:
     assert done.code == 2
     assert [problem["key"] for problem in done.json["problems"]] == ["pulls.a.pge_size", "pulls.b.table"]
     assert done.err.count(str(path)) == 2
+
+
+def test_validate_finds_what_needs_no_network(folder: Folder) -> None:
+    folder.write(
+        "instance:\n  url: http://dev1.example.com\n  proxy: foo\n  ca_bundle: nosuch.pem\n"
+        "defaults:\n  key: [number]\n"
+        "pulls:\n  a:\n    table: x\n    query: RLQUERYx\n"
+    )
+    found = folder.call("validate", "--json", SNOW_INSTANCE_URL="", SNOW_PASSWORD="")
+    assert found.code == 2
+    lines = found.err.splitlines()
+    named = [
+        ("SNOW_PASSWORD", "SNOW_USERNAME"),
+        ("instance.url", "line 2"),
+        ("instance.proxy", "line 3"),
+        ("instance.ca_bundle", "nosuch.pem", "line 4"),
+        ("pulls.a.query", "line 10"),
+        ("pulls.a.key", "number", "line 6"),
+    ]
+    assert len(lines) == len(named), lines
+    for line, words in zip(lines, named, strict=True):
+        assert all(word in line for word in words), line
+    plain_http = folder.call("validate", SNOW_INSTANCE_URL="http://dev1.example.com", SNOW_PASSWORD="")
+    assert "SNOW_INSTANCE_URL 'http://dev1.example.com'" in plain_http.err
