@@ -50,12 +50,25 @@ def read(name: str, *, data: str | None = None, columns: Sequence[str] | None = 
     return _flatten(table) if flat else table
 
 
+def files(name: str, *, data: str | None = None) -> list[str]:
+    """The Parquet files (paths or URLs) that hold the published rows of the pull ``name``, as they are now.
+
+    ``data`` is the folder or URL of the landings; ``SNOW_DATA_DIR`` (``data``) when left out. Raises ``ConfigError``
+    where nothing is published.
+    """
+    return list(dataset_of(Landing.open(data or Environment.load().data_dir, name)).files)
+
+
+def data_of(landing: Landing) -> str:
+    """The folder or URL of the landings, of which this is one."""
+    return str(Path(landing.location).parent) if landing.is_local else landing.location.rpartition("/")[0]
+
+
 def dataset_of(landing: Landing) -> Dataset:
     """What a pull has published. Raises ``ConfigError`` where it is nothing."""
     dataset = published(landing)
     if dataset is None:
-        where = str(Path(landing.location).parent) if landing.is_local else landing.location.rpartition("/")[0]
-        message, hint = f"nothing is published in {where}", f"run: snow-assets pull {landing.pull}"
+        message, hint = f"nothing is published in {data_of(landing)}", f"run: snow-assets pull {landing.pull}"
         raise ConfigError(message, key="pull", value=landing.pull, hint=hint)
     return dataset
 
@@ -63,7 +76,7 @@ def dataset_of(landing: Landing) -> Dataset:
 def relative_files(landing: Landing, dataset: Dataset) -> list[str]:
     """The dataset's files by their paths in the landing."""
     prefix = landing.location.rstrip("/") + "/"
-    return [uri.removeprefix("file://").removeprefix(prefix) for uri in dataset.files]
+    return [uri.removeprefix(prefix) for uri in dataset.files]
 
 
 def published_pulls(data: str, declared: Sequence[str] = ()) -> list[str]:
@@ -103,13 +116,12 @@ def flat_columns(fields: Sequence[str]) -> Iterator[str]:
 def _add_raw(connection: duckdb.DuckDBPyConnection, view: str, landing: Landing, dataset: Dataset) -> None:
     """The view with struct columns: over the files where they are local, else over rows read by pyarrow."""
     if landing.is_local and dataset.files:
-        files = ", ".join(_literal(file.removeprefix("file://")) for file in dataset.files)
+        paths = ", ".join(_literal(file) for file in dataset.files)
         columns = ", ".join(_quoted(field) for field in dataset.fields)
-        source = f"read_parquet([{files}], union_by_name = true)"
+        source = f"read_parquet([{paths}], union_by_name = true)"
         connection.execute(f"CREATE VIEW {_quoted(view)} AS SELECT {columns} FROM {source}")  # noqa: S608
         return
-    data = landing.location.rpartition("/")[0]
-    connection.register(view, read(landing.pull, data=data))
+    connection.register(view, read(landing.pull, data=data_of(landing)))
 
 
 def _flatten(table: pa.Table) -> pa.Table:

@@ -15,15 +15,16 @@ def table(app: App, name: str) -> None:
 
     The lines read the table's files, so that DuckDB needs no extension, and end in a data frame or relation.
     """
-    from snow_assets.reader import dataset_of
+    from snow_assets.reader import data_of, dataset_of
 
-    dataset = dataset_of(app.landing(name))
+    landing = app.landing(name)
+    dataset = dataset_of(landing)
     location = dataset.location
-    files = f"deltalake.DeltaTable({location!r}).file_uris()"
+    files = f"snow_assets.files({name!r}, data={data_of(landing)!r})"
     lines = {
-        "duckdb": f"import deltalake, duckdb; rows = duckdb.read_parquet({files})",
-        "polars": f"import deltalake, polars; rows = polars.scan_parquet({files}).collect()",
-        "pandas": f"import deltalake, pandas; rows = pandas.read_parquet({files})",
+        "duckdb": f"import duckdb, snow_assets; rows = duckdb.read_parquet({files})",
+        "polars": f"import polars, snow_assets; rows = polars.scan_parquet({files}).collect()",
+        "pandas": f"import pandas, snow_assets; rows = pandas.read_parquet({files})",
     }
     data = {"pull": name, "location": location, "version": dataset.version, "plan": dataset.plan, "rows": dataset.rows}
     app.result({**data, "read": lines}, [location, *(f"{engine + ':':8}{line}" for engine, line in lines.items())])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
@@ -57,7 +58,7 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
         if (table.transaction_version(APPLICATION) or 0) >= version:
             return _dataset(landing, table, changed=False)
         if not accept:
-            _must_not_fall(plan, totals, _last_commit(table))
+            _must_not_fall(plan, totals, _last_commit(landing, table))
     landed = landing.all_landed(plan)
     if len(landed) != len(plan.slices):
         raise PlanIncomplete("lost files since its totals: nothing is published", key="plan", value=plan.plan_id)
@@ -78,36 +79,45 @@ def published(landing: Landing) -> Dataset | None:
 def published_plan(landing: Landing) -> str | None:
     """The id of the newest published plan, or ``None``."""
     table = _open(landing)
-    return None if table is None else str(_last_commit(table).get("plan", ""))
+    return None if table is None else str(_last_commit(landing, table).get("plan", ""))
 
 
 def _open(landing: Landing) -> DeltaTable | None:
     if not landing.store.list("_delta_log"):
         return None
     try:
-        return DeltaTable(landing.location)
+        return DeltaTable(landing.delta_location)
     except TableNotFoundError:
         return None
 
 
-def _last_commit(table: DeltaTable) -> dict[str, str]:
-    """Our part of the metadata of the newest commit of ours."""
-    for commit in table.history(COMMITS_READ):
-        ours = {key.removeprefix(PREFIX): str(value) for key, value in commit.items() if key.startswith(PREFIX)}
-        if ours:
-            return ours
+def _last_commit(landing: Landing, table: DeltaTable) -> dict[str, str]:
+    """Our part of the metadata of the newest commit of ours.
+
+    Read from the log itself: ``DeltaTable.history`` is empty where the folder's name holds ``#`` or ``?``.
+    """
+    newest = table.version()
+    for version in range(newest, max(-1, newest - COMMITS_READ), -1):
+        try:
+            lines = landing.store.read(f"_delta_log/{version:020}.json").splitlines()
+        except FileNotFoundError:  # cleaned up, and the older ones with it
+            break
+        for info in (msgspec.json.decode(line).get("commitInfo", {}) for line in lines if line):
+            ours = {key.removeprefix(PREFIX): str(value) for key, value in info.items() if key.startswith(PREFIX)}
+            if ours:
+                return ours
     return {}
 
 
 def _dataset(landing: Landing, table: DeltaTable, *, changed: bool) -> Dataset:
-    commit = _last_commit(table)
-    files = sorted(table.file_uris())
+    commit = _last_commit(landing, table)
+    paths = pa.table(table.get_add_actions()).column("path").to_pylist()  # file_uris() are quoted, files are not
     return Dataset(
         pull=landing.pull,
         plan=commit.get("plan", ""),
         version=table.version(),
         location=landing.location,
-        files=tuple(files),
+        files=tuple(sorted(landing.store.uri(path) for path in paths)),
         rows=int(commit.get("landed", "0")),
         fields=tuple(field.name for field in table.schema().fields),
         changed=changed,
@@ -173,7 +183,7 @@ def _commit(
     schema = Schema.from_arrow(arrow_schema(plan.fields))
     if table is None:
         create_table_with_add_actions(
-            landing.location,
+            landing.delta_location,
             schema,
             actions,
             mode="error",

@@ -45,6 +45,11 @@ class Landing:
         return self.store.location
 
     @property
+    def delta_location(self) -> str:
+        """The root as Delta readers take it: a URL, quoted."""
+        return self.store.delta_location
+
+    @property
     def is_local(self) -> bool:
         """Whether the files lie in a local folder."""
         return isinstance(self.store, LocalStore)

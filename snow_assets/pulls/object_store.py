@@ -27,6 +27,7 @@ class ObjectStore:
 
     def __init__(self, url: str) -> None:
         self.location = url.rstrip("/")
+        self.delta_location = self.location
         self.retries = 5  # of one request, by obstore, with its own waits
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -16,12 +17,14 @@ from snow_assets.errors import LandingError
 
 # What a damaged or foreign file raises when its footer is read (pyarrow's errors are OSError and ValueError too).
 DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
+_MISREAD = re.compile(r"%[0-9A-Fa-f]{2}|\\")  # in a path: deltalake decodes it once too often and looks elsewhere
 
 
 class Store(Protocol):
     """Files by relative path. Every write is whole or absent."""
 
-    location: str
+    location: str  # as people write it
+    delta_location: str  # as Delta readers take it: a URL, quoted
 
     def check_writable(self) -> None:
         """Raise ``LandingError`` where a write would fail, as far as can be told without one."""
@@ -74,9 +77,12 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.location = str(self.root)
+        self.delta_location = self.root.as_uri()
 
     def check_writable(self) -> None:
         """See ``Store``."""
+        if _MISREAD.search(self.location):
+            raise self._unusable("a backslash, or % before two hex digits, is misread by Delta readers")
         nearest = next(folder for folder in (self.root, *self.root.parents) if os.path.lexists(folder))
         if not nearest.is_dir():
             raise self._unusable(f"{nearest} is not a folder")
