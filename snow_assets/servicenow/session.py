@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 import requests
-import requests.adapters
 import urllib3.exceptions
 from requests.auth import AuthBase
 from requests.models import PreparedRequest
 
 from snow_assets.errors import ConfigError
 from snow_assets.servicenow.auth import Auth, TokenUnavailable, sign_in
-from snow_assets.servicenow.deadlines import Deadlines
+from snow_assets.servicenow.deadlines import Deadlines, WatchedAdapter
 from snow_assets.servicenow.exchange import Answer, Request
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class Transport:
     """Sends requests to one instance. Safe for threads; each has its own session.
 
     Environment proxies are honoured (not towards loopback), ``~/.netrc`` and redirects are not. An exchange that is
-    not complete after connect plus read time-out is cut off, however steadily its body drips.
+    not complete after connect plus read time-out is cut off, however steadily it drips.
     """
 
     def __init__(
@@ -152,44 +151,48 @@ class Transport:
         encoding = "identity" if self._loopback else "gzip"
         session.headers.update({"Accept": "application/json", "Accept-Encoding": encoding, "User-Agent": "snow-assets"})
         for scheme in ("https://", "http://"):
-            session.mount(scheme, requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
+            session.mount(scheme, WatchedAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
         return session
 
     def _exchange(self, session: requests.Session, method: str, path: str, **parts: Any) -> Answer:
         started = time.monotonic()
-        try:
-            response = session.request(
-                method,
-                self.url + path,
-                timeout=self._timeout,
-                stream=True,
-                allow_redirects=False,
-                proxies=self._proxies,
-                verify=self._verify,
-                **parts,
-            )
-            body = self._body(response, started + sum(self._timeout))
-        except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            fault, detail = name_fault(error)
+        failed: tuple[str, str] | None = None
+        with self._deadlines.watch(started + sum(self._timeout)) as watched:
+            try:
+                response = session.request(
+                    method,
+                    self.url + path,
+                    timeout=self._timeout,
+                    stream=True,
+                    allow_redirects=False,
+                    proxies=self._proxies,
+                    verify=self._verify,
+                    **parts,
+                )
+                body = _body(response)
+            except (
+                requests.RequestException,
+                urllib3.exceptions.HTTPError,
+                http.client.HTTPException,
+                OSError,
+            ) as error:
+                failed = name_fault(error)
+        if watched.expired:  # also without an error: headers, and bodies without a length, end where they are cut
+            failed = _TOO_SLOW
+        if failed:
+            fault, detail = failed
             return Answer(0, {}, b"", time.monotonic() - started, fault, detail)
         headers = {key.lower(): value for key, value in response.headers.items()}
         return Answer(response.status_code, headers, body, time.monotonic() - started)
 
-    def _body(self, response: requests.Response, deadline: float) -> bytes:
-        # One read of everything: ten times faster than small chunks. The watchdog cuts the socket at the deadline.
-        with self._deadlines.watch(_socket_of(response), deadline) as watched:
-            try:
-                body: bytes = response.raw.read(decode_content=True)
-            except Exception:
-                response.close()
-                if watched.expired:
-                    raise _TooSlow from None
-                raise
-        if watched.expired:
-            response.close()
-            raise _TooSlow
-        response.close()  # gives the connection back to its pool
+
+def _body(response: requests.Response) -> bytes:
+    try:
+        # One read of everything: ten times faster than small chunks.
+        body: bytes = response.raw.read(decode_content=True)
         return body
+    finally:
+        response.close()  # gives a connection that is still good back to its pool
 
 
 def _proxy(url: str) -> str:
@@ -205,10 +208,6 @@ def _ca_bundle(path: str) -> str:
     return path
 
 
-class _TooSlow(OSError):
-    """The watchdog cut the connection at the deadline."""
-
-
 class _AsGiven(AuthBase):
     """Leaves the headers as they are; its presence keeps ``requests`` from looking into ``~/.netrc``."""
 
@@ -216,9 +215,7 @@ class _AsGiven(AuthBase):
         return request
 
 
-def _socket_of(response: requests.Response) -> socket.socket | None:
-    connection = getattr(response.raw, "connection", None)
-    return getattr(connection, "sock", None)
+_TOO_SLOW: Final = ("too_slow", "cut off after connect plus read time-out")
 
 
 def name_fault(error: BaseException) -> tuple[str, str]:
@@ -255,7 +252,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 # What tells anywhere in the chain, the surest first.
 _FAULTS: Final[tuple[tuple[type[BaseException], str, str], ...]] = (
-    (_TooSlow, "too_slow", "cut off after connect plus read time-out"),
     (ConnectionRefusedError, "connection_refused", ""),
     (urllib3.exceptions.NewConnectionError, "connection_refused", "no way to the host"),
     (urllib3.exceptions.ConnectTimeoutError, "connect_timeout", ""),

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from snow_assets.config import Credentials
 from snow_assets.errors import ConfigError, CredentialsError
+from snow_assets.servicenow.deadlines import Deadlines
 from snow_assets.servicenow.exchange import Answer, Request
 from snow_assets.servicenow.faults import FAULTS
 from snow_assets.servicenow.session import Transport, base_url
@@ -75,6 +78,15 @@ def _drip_chunks(asked: Asked, connection: Connection) -> None:
         threading.Event().wait(0.05)
 
 
+def _drip_headers(asked: Asked, connection: Connection) -> None:
+    del asked
+    connection.raw(b"HTTP/1.1 200 OK\r\n")
+    for number in range(60):
+        connection.raw(b"X-%d: 1\r\n" % number)
+        threading.Event().wait(0.05)
+    connection.raw(b"Content-Length: 0\r\n\r\n")
+
+
 def _hang_inside(asked: Asked, connection: Connection) -> None:
     del asked
     connection.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
@@ -127,6 +139,84 @@ def test_transport_faults_have_names_and_raise_nothing(script: Script, fault: st
     assert (answer.status, answer.fault, answer.body) == (0, fault, b"")
     assert fault in FAULTS
     assert "s3cret" not in answer.detail
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        (b"Content-Length: 40\r\n\r\n", b" "),
+        (b"Connection: close\r\nContent-Length: 40\r\n\r\n", b" "),
+        (b"\r\n", b" "),
+        (b"", b"X-Drop: 1\r\n"),
+    ],
+    ids=["kept", "closing", "without-length", "headers"],
+)
+def test_what_drips_is_cut_before_its_end(head: bytes, drop: bytes) -> None:
+    ended: list[bool] = []
+
+    def script(_: Asked, connection: Connection) -> None:
+        connection.raw(b"HTTP/1.1 200 OK\r\n" + head)
+        for _number in range(40):
+            connection.raw(drop)
+            threading.Event().wait(0.05)
+        ended.append(True)
+        connection.close()
+
+    assert send(script, timeout=(0.3, 0.4)).fault == "too_slow"
+    assert not ended
+
+
+def test_a_connection_that_was_kept_is_cut_too() -> None:
+    def script(asked: Asked, connection: Connection) -> None:
+        if len(server.asked) == 1:
+            connection.answer(200, ROW)
+        else:
+            _drip_headers(asked, connection)
+
+    with scripted(script) as server, transport_to(server.url, (0.3, 0.4)) as transport:
+        assert transport.send(PAGE).body == ROW
+        assert transport.send(PAGE).fault == "too_slow"
+        assert [asked.connection for asked in server.asked] == [1, 1]
+
+
+def test_a_proxy_that_drips_is_cut() -> None:
+    with (
+        scripted(_drip_headers) as proxy,
+        Transport("https://dev1.service-now.com", BASIC, proxy=proxy.url, timeout=(0.3, 0.4)) as transport,
+    ):
+        assert transport.send(PAGE).fault == "too_slow"
+
+
+class _NoSocket:
+    """What urllib3 reads from where TLS runs within TLS: it wraps a socket, but is none."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+
+def test_whatever_wraps_the_socket_the_watch_goes_on() -> None:
+    deadlines = Deadlines()
+    for wrap in (_NoSocket, lambda sock: sock):
+        ours, theirs = socket.socketpair()
+        with ours, theirs, deadlines.watch(time.monotonic() + 0.05) as watched:
+            ours.settimeout(5)
+            watched.take(wrap(ours))
+            assert ours.recv(1) == b"", "cut while it waits for a byte"
+            assert watched.expired
+    deadlines.close()
+
+
+def test_a_socket_that_comes_after_the_deadline_is_cut_at_once() -> None:
+    deadlines = Deadlines()
+    ours, theirs = socket.socketpair()
+    with ours, theirs, deadlines.watch(time.monotonic()) as watched:
+        watched.take(ours)
+        assert watched.expired
+        assert ours.recv(1) == b""
+    deadlines.close()
 
 
 def test_nobody_listens() -> None:
