@@ -48,17 +48,18 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
     Publishing twice, or an older plan after a newer, changes nothing.
 
     Raises ``PlanIncomplete`` where the totals are not of this plan or name missing rows, ``PublishRefused`` where the
-    rows fell or the hidden share rose by more than 10 % against the last dataset and ``accept`` was not said.
+    rows fell or the hidden share rose by more than 10 % against the last dataset and ``accept`` was not said, or where
+    rows are hidden and the pull says ``hidden_rows: fail``.
     """
     if (totals.plan, totals.fingerprint) != (plan.plan_id, plan.fingerprint) or totals.missing:
         raise PlanIncomplete("is not complete: nothing is published", key="plan", value=plan.plan_id)
     table = _open(landing)
     version = int(moment_of(plan.plan_id).timestamp())
-    if table is not None:
-        if (table.transaction_version(APPLICATION) or 0) >= version:
-            return _dataset(landing, table, changed=False)
-        if not accept:
-            _must_not_fall(plan, totals, _last_commit(landing, table))
+    if table is not None and (table.transaction_version(APPLICATION) or 0) >= version:
+        return _dataset(landing, table, changed=False)
+    _must_not_hide(plan, totals, pull)
+    if table is not None and not accept:
+        _must_not_fall(plan, totals, _last_commit(landing, table))
     landed = landing.all_landed(plan)
     if len(landed) != len(plan.slices):
         raise PlanIncomplete("lost files since its totals: nothing is published", key="plan", value=plan.plan_id)
@@ -122,6 +123,17 @@ def _dataset(landing: Landing, table: DeltaTable, *, changed: bool) -> Dataset:
         fields=tuple(field.name for field in table.schema().fields),
         changed=changed,
     )
+
+
+def _must_not_hide(plan: Plan, totals: Totals, pull: PullConfig) -> None:
+    """The rule of ``reconcile``, for totals that were read back or written before the pull said so."""
+    if totals.hidden and pull.hidden_rows == "fail":
+        raise PublishRefused(
+            f"{totals.hidden} rows of plan {plan.plan_id} are hidden from this account",
+            key="hidden_rows",
+            value="fail",
+            hint="grant the account read access, or set hidden_rows: warn",
+        )
 
 
 def _must_not_fall(plan: Plan, totals: Totals, last: Mapping[str, str]) -> None:

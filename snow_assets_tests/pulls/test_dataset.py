@@ -103,6 +103,12 @@ def test_hidden_rows_fail_the_totals_when_the_pull_says_so(own: Workbench) -> No
     own.pull = own.pull.model_copy(update={"hidden_rows": "fail"})
     with pytest.raises(PublishRefused, match="are hidden"):
         own.pull_all()
+    plan = own.landing.latest_plan()
+    assert plan is not None
+    totals = read_totals(own.landing, plan.plan_id)  # written all the same, to be looked at
+    assert totals is not None
+    with pytest.raises(PublishRefused, match="are hidden"):
+        publish(plan, totals, own.landing, own.pull, accept=True)
     assert published(own.landing) is None
 
 
