@@ -36,7 +36,7 @@ class SliceWriter:
         self._writer: pq.ParquetWriter | None = None
         self._dictionary: list[str] = []
         self._repaired: list[pa.Table] = []
-        self._ids: list[str] = []  # first and last id of each row group
+        self._ids: list[str] = []  # lowest and highest of each row group, as bytes: the instance may sort otherwise
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +60,7 @@ class SliceWriter:
             self._dictionary = repeating_columns(table)
             self._writer = self._open(self._scratch)
         self._writer.write_table(table)
-        self._ids += [page.ids[0], page.ids[-1]]
+        self._ids += [min(page.ids), max(page.ids)]
 
     @property
     def digest(self) -> str:
