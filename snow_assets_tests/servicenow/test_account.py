@@ -9,6 +9,7 @@ from snow_assets.servicenow.account import Account, account, clock
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.dictionary import Column, ancestors, columns
 from snow_assets.servicenow.exchange import Tally
+from snow_assets.servicenow.honoured import visible_fields
 from snow_assets.simulator import HiddenRows, SimulatorServer
 from snow_assets.simulator.schema import columns_of
 from snow_assets_tests.servicenow.conftest import ADMIN, ClientFactory
@@ -106,3 +107,19 @@ def test_a_part_of_the_dictionary_is_unknown_too(client: Client, instance: Simul
     system = {row["sys_id"] for row in instance.sim.rows("sys_dictionary") if row.get("element", "").startswith("sys_")}
     instance.sim.knobs.hidden_rows = [HiddenRows("sys_dictionary", sys_ids=frozenset(system))]
     assert client.run(columns("incident", client.policy, Tally())) is None
+
+
+def test_a_visible_row_shows_which_fields_exist(client: Client) -> None:
+    asked = ("sys_id", "number", "caller_id.name", "no_such_field")
+    seen = client.run(visible_fields("incident", asked, client.policy, Tally()))
+    assert set(seen or ()) == {"sys_id", "number", "caller_id.name"}
+    every = client.run(visible_fields("incident", (), client.policy, Tally()))
+    assert {"number", "short_description"} <= set(every or ())
+
+
+def test_fields_are_seen_behind_hidden_rows(client: Client, instance: SimulatorServer) -> None:
+    ids = sorted(row["sys_id"] for row in instance.sim.rows("incident"))
+    instance.sim.knobs.hidden_rows = [HiddenRows("incident", sys_ids=frozenset(ids[:-1]))]
+    assert client.run(visible_fields("incident", ("number",), client.policy, Tally())) is not None
+    instance.sim.knobs.hidden_rows = [HiddenRows("incident", sys_ids=frozenset(ids))]
+    assert client.run(visible_fields("incident", ("number",), client.policy, Tally())) is None
