@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from snow_assets.config import PullConfig
-from snow_assets.errors import LandingError, PlanIncomplete, PublishRefused
+from snow_assets.errors import LandingError, LeaseHeld, PlanIncomplete, PublishRefused
 from snow_assets.pulls.columns import arrow_schema
 from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.plan import Plan, moment_of
@@ -49,13 +50,14 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
 
     Raises ``PlanIncomplete`` where the totals are not of this plan or name missing rows, ``PublishRefused`` where the
     rows fell or the hidden share rose by more than 10 % against the last dataset and ``accept`` was not said, or where
-    rows are hidden and the pull says ``hidden_rows: fail``.
+    rows are hidden and the pull says ``hidden_rows: fail``, ``LeaseHeld`` where another run published meanwhile, and
+    ``LandingError`` where the table's log cannot be read or written.
     """
     if (totals.plan, totals.fingerprint) != (plan.plan_id, plan.fingerprint) or totals.missing:
         raise PlanIncomplete("is not complete: nothing is published", key="plan", value=plan.plan_id)
     table = _open(landing)
     version = int(moment_of(plan.plan_id).timestamp())
-    if table is not None and (table.transaction_version(APPLICATION) or 0) >= version:
+    if table is not None and _newest_version(landing, table) >= version:
         return _dataset(landing, table, changed=False)
     _must_not_hide(plan, totals, pull)
     if table is not None and not accept:
@@ -72,31 +74,62 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
 
 
 def published(landing: Landing) -> Dataset | None:
-    """The dataset as it is now, or ``None`` where nothing was published."""
+    """The dataset as it is now, or ``None`` where nothing was published. Raises ``LandingError`` as ``publish``."""
     table = _open(landing)
     return None if table is None else _dataset(landing, table, changed=False)
 
 
 def published_plan(landing: Landing) -> str | None:
-    """The id of the newest published plan, or ``None``."""
+    """The id of the newest published plan, or ``None``. Raises ``LandingError`` as ``publish``."""
     table = _open(landing)
     return None if table is None else str(_last_commit(landing, table).get("plan", ""))
 
 
 def _open(landing: Landing) -> DeltaTable | None:
-    if not landing.store.list("_delta_log"):
-        return None
+    with _log_of(landing):
+        if not landing.store.list("_delta_log"):
+            return None
+        try:
+            return DeltaTable(landing.delta_location)
+        except TableNotFoundError:
+            return None
+
+
+@contextmanager
+def _log_of(landing: Landing) -> Iterator[None]:
+    """What deltalake or the disk says of the table's log, as an error of ours."""
     try:
-        return DeltaTable(landing.delta_location)
-    except TableNotFoundError:
-        return None
+        yield
+    except CommitFailedError as error:
+        raise _published_meanwhile(landing) from error
+    except (DeltaError, OSError, ValueError, AttributeError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LandingError(
+            f"the dataset's log cannot be used: {reason}",
+            key="data",
+            value=landing.store.uri("_delta_log"),
+            hint="see that it is readable and writable; bring it back from a backup, or move it away and publish again",
+        ) from error
+
+
+def _published_meanwhile(landing: Landing) -> LeaseHeld:
+    return LeaseHeld("another run published meanwhile", key="pull", value=landing.pull, hint="run it again")
+
+
+def _newest_version(landing: Landing, table: DeltaTable) -> int:
+    """Of our transactions: seconds since the epoch of the newest published plan, or 0."""
+    with _log_of(landing):
+        return table.transaction_version(APPLICATION) or 0
 
 
 def _last_commit(landing: Landing, table: DeltaTable) -> dict[str, str]:
-    """Our part of the metadata of the newest commit of ours.
+    """Our part of the metadata of the newest commit of ours."""
+    with _log_of(landing):
+        return _newest_of_ours(landing, table)
 
-    Read from the log itself: ``DeltaTable.history`` is empty where the folder's name holds ``#`` or ``?``.
-    """
+
+def _newest_of_ours(landing: Landing, table: DeltaTable) -> dict[str, str]:
+    """Read from the log itself: ``DeltaTable.history`` is empty where the folder's name holds ``#`` or ``?``."""
     newest = table.version()
     for version in range(newest, max(-1, newest - COMMITS_READ), -1):
         try:
@@ -112,7 +145,9 @@ def _last_commit(landing: Landing, table: DeltaTable) -> dict[str, str]:
 
 def _dataset(landing: Landing, table: DeltaTable, *, changed: bool) -> Dataset:
     commit = _last_commit(landing, table)
-    paths = pa.table(table.get_add_actions()).column("path").to_pylist()  # file_uris() are quoted, files are not
+    with _log_of(landing):
+        paths = pa.table(table.get_add_actions()).column("path").to_pylist()  # file_uris() are quoted, files are not
+        fields = tuple(field.name for field in table.schema().fields)
     return Dataset(
         pull=landing.pull,
         plan=commit.get("plan", ""),
@@ -120,7 +155,7 @@ def _dataset(landing: Landing, table: DeltaTable, *, changed: bool) -> Dataset:
         location=landing.location,
         files=tuple(sorted(landing.store.uri(path) for path in paths)),
         rows=int(commit.get("landed", "0")),
-        fields=tuple(field.name for field in table.schema().fields),
+        fields=fields,
         changed=changed,
     )
 
@@ -193,15 +228,22 @@ def _commit(
     description: str,
 ) -> None:
     schema = Schema.from_arrow(arrow_schema(plan.fields))
-    if table is None:
-        create_table_with_add_actions(
-            landing.delta_location,
-            schema,
-            actions,
-            mode="error",
-            name=landing.pull,
-            description=description,
-            commit_properties=properties,
-        )
+    if table is not None:
+        with _log_of(landing):
+            table.create_write_transaction(list(actions), "overwrite", schema, commit_properties=properties)
         return
-    table.create_write_transaction(list(actions), "overwrite", schema, commit_properties=properties)
+    try:
+        with _log_of(landing):
+            create_table_with_add_actions(
+                landing.delta_location,
+                schema,
+                actions,
+                mode="error",
+                name=landing.pull,
+                description=description,
+                commit_properties=properties,
+            )
+    except LandingError:
+        if _open(landing) is not None:  # there was none before
+            raise _published_meanwhile(landing) from None
+        raise

@@ -11,8 +11,21 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from snow_assets.errors import PlanIncomplete, PublishRefused
-from snow_assets.pulls import Totals, publish, published, read_totals, reconcile
+from snow_assets.config import PullConfig
+from snow_assets.errors import LandingError, LeaseHeld, PlanIncomplete, PublishRefused
+from snow_assets.pulls import (
+    LandedFile,
+    Landing,
+    Plan,
+    Slice,
+    Totals,
+    publish,
+    published,
+    published_plan,
+    pull_status,
+    read_totals,
+    reconcile,
+)
 from snow_assets.simulator import HiddenRows
 from snow_assets_tests.pulls.conftest import Workbench
 
@@ -133,3 +146,43 @@ def test_the_digest_does_not_depend_on_how_rows_are_cut(own: Workbench) -> None:
     assert one.digest == other.digest
     own.sim.update("incident", own.sim.rows("incident")[0]["sys_id"], short_description="changed")
     assert own.pull_all().digest != one.digest
+
+
+@pytest.mark.parametrize("content", [b"{not json", b"", b"{}"])
+def test_a_damaged_log_is_told_by_name(own: Workbench, content: bytes) -> None:
+    totals = own.pull_all()
+    (own.data / "incidents" / "_delta_log" / f"{0:020}.json").write_bytes(content)
+    plan = own.landing.read_plan(totals.plan)
+    for ask in (
+        lambda: published(own.landing),
+        lambda: published_plan(own.landing),
+        lambda: pull_status("incidents", own.landing),
+        own.plan,
+        lambda: publish(plan, totals, own.landing, own.pull),
+    ):
+        with pytest.raises(LandingError, match="_delta_log"):
+            ask()
+
+
+class _Raced(Landing):
+    """A landing into which another run publishes the same plan just before our commit."""
+
+    def all_landed(self, plan: Plan) -> dict[Slice, LandedFile]:
+        landing = Landing(self.pull, self.store)
+        totals = read_totals(landing, plan.plan_id)
+        assert totals is not None
+        publish(plan, totals, landing, PullConfig(name=self.pull, table="incident"))
+        return super().all_landed(plan)
+
+
+@pytest.mark.parametrize("already", [False, True])
+def test_whoever_publishes_at_the_same_time_is_told_to_run_again(own: Workbench, already: bool) -> None:
+    if already:
+        own.pull_all()
+    plan = own.plan(new=True).plan
+    own.land(plan)
+    totals = reconcile(plan, own.landing, own.pull)
+    with pytest.raises(LeaseHeld, match="run it again"):
+        publish(plan, totals, _Raced("incidents", own.landing.store), own.pull)
+    again = publish(plan, totals, own.landing, own.pull)
+    assert (again.changed, again.plan, again.version) == (False, plan.plan_id, int(already))
