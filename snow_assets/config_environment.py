@@ -154,6 +154,12 @@ class Credentials(BaseModel):
         return _REFUSED[self.kind]
 
     @property
+    def value(self) -> str:
+        """The value of ``key``, ``""`` where it is a secret."""
+        shown = {"SNOW_USERNAME": self.username, "SNOW_CLIENT_ID": self.client_id}
+        return shown.get(self.key) or ""
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret, in the clear: for redaction only."""
         given = (self.password, self.client_secret, self.token, self.api_key)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from snow_assets.errors import CredentialsError, HostError, InstanceUnavailable
+from snow_assets.errors import CredentialsError, HostError, InstanceUnavailable, RequestFailed, SnowError
 
 if TYPE_CHECKING:
     from snow_assets.config import Environment, PullConfig, Settings
@@ -68,21 +68,32 @@ class App:
         return Landing.open(self.environment.data_dir, pull)
 
     @contextmanager
-    def client(self, pull: PullConfig | None = None) -> Iterator[Client]:
+    def client(self, pull: PullConfig | None = None, table: str = "") -> Iterator[Client]:
         """A client of the instance, with the tunables of ``pull`` where one is given.
 
-        Errors of the host and of the credentials leave naming the setting that they come from.
+        Errors leave naming the setting or the table that they come from.
         """
         with self._client(pull) as client:
             try:
                 yield client
-            except (HostError, InstanceUnavailable) as error:
-                error.key, error.value = (error.key, error.value) if error.key else (self._url_key, client.url)
+            except SnowError as error:
+                self.locate(error, pull.table if pull else table)
                 raise
-            except CredentialsError as error:
-                error.key = error.key or client.credentials.key
-                error.value = error.value or client.credentials.username or ""
-                raise
+
+    def locate(self, error: SnowError, table: str = "") -> None:
+        """Give an error of the instance that names no key the setting, or the table, that it comes from."""
+        from snow_assets.config import Credentials, InstanceConfig
+
+        if error.key:
+            return
+        if isinstance(error, HostError | InstanceUnavailable):
+            instance = self.declared.instance if self.declared else InstanceConfig()
+            error.key, error.value = self._url_key, self.environment.require_url(instance)
+        elif isinstance(error, CredentialsError):
+            credentials = Credentials.from_environment(self.environment)
+            error.key, error.value = credentials.key, credentials.value
+        elif isinstance(error, RequestFailed) and table:
+            error.key, error.value = "table", table
 
     @property
     def _url_key(self) -> str:

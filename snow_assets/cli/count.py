@@ -21,7 +21,7 @@ def count(app: App, table: str, query: str) -> None:
     from snow_assets.servicenow.query import EncodedQuery
 
     parsed = EncodedQuery.parse(query)
-    with app.client() as client:
+    with app.client(table=table) as client:
         if parsed.fields:
             asked = ("sys_id", *parsed.fields)
             visible = client.run(visible_fields(table, asked, client.policy, Tally()))

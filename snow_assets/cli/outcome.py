@@ -7,10 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from snow_assets.cli.estimate import human_bytes, human_seconds
+from snow_assets.errors import Cancelled, SnowError
 
 if TYPE_CHECKING:
     from snow_assets.assets.local import PullOutcome
     from snow_assets.pulls import Landing, Totals
+
+NAMED = 10  # slices in a line of evidence
 
 
 def outcome_data(outcome: PullOutcome, landing: Landing, seconds: float) -> dict[str, Any]:
@@ -19,7 +22,7 @@ def outcome_data(outcome: PullOutcome, landing: Landing, seconds: float) -> dict
     ``landed``, ``requests`` and ``retries`` are those of the whole plan, also where earlier calls did a part of it;
     ``seconds`` is this call's. ``missing`` is rows that are neither landed nor explained.
     """
-    plan, error = outcome.plan, outcome.error
+    plan, error = outcome.plan, cause_of(outcome)
     figures = _of_totals(outcome.totals) if outcome.totals else _of_files(outcome, landing)
     dataset = outcome.dataset
     data: dict[str, Any] = {
@@ -44,6 +47,13 @@ def outcome_data(outcome: PullOutcome, landing: Landing, seconds: float) -> dict
     return data
 
 
+def cause_of(outcome: PullOutcome) -> SnowError | None:
+    """Why the pull is not published: what failed, rather than what was stopped by it."""
+    if not isinstance(outcome.error, Cancelled):
+        return outcome.error
+    return next((error for _, error in outcome.failed if not isinstance(error, Cancelled)), outcome.error)
+
+
 def _of_totals(totals: Totals) -> dict[str, Any]:
     return {
         "counted": totals.counted,
@@ -61,21 +71,53 @@ def _of_totals(totals: Totals) -> dict[str, Any]:
 
 def _of_files(outcome: PullOutcome, landing: Landing) -> dict[str, Any]:
     """Figures of a plan that is not complete: of what has landed."""
+    from snow_assets.pulls.costs import noted_costs
+    from snow_assets.servicenow.exchange import Tally
+
     plan = outcome.plan
     files = list(landing.all_landed(plan).values())
+    asked = [
+        Tally.from_dict(plan.cost) if plan.cost else Tally(),
+        *(file.ledger.tally for file in files),
+        *noted_costs(landing, plan),
+    ]
     landed = sum(file.ledger.landed for file in files)
+    known = [asdict(difference) for file in files for difference in file.ledger.differences]
     return {
         "counted": plan.counted,
         "landed": landed,
         "hidden": None,
         "duplicates": 0,
         "missing": None if plan.counted is None else max(0, plan.counted - landed),
-        "requests": plan.cost.get("requests", 0) + sum(file.ledger.requests for file in files),
-        "retries": plan.cost.get("retries", 0) + sum(file.ledger.retries for file in files),
+        "requests": sum(tally.requests for tally in asked),
+        "retries": sum(tally.retries for tally in asked),
         "bytes": sum(file.size for file in files),
         "files": len(files),
-        "differences": [asdict(difference) for file in files for difference in file.ledger.differences],
+        "differences": [*known, *_not_landed(outcome, landing)],
     }
+
+
+def _not_landed(outcome: PullOutcome, landing: Landing) -> Iterator[dict[str, Any]]:
+    """The rows of the slices that failed, and of those that were not asked for after them."""
+    from snow_assets.pulls import missing_keys
+
+    missing = missing_keys(outcome.plan, landing) if outcome.failed else ()
+    failed = {key for key, error in outcome.failed if not isinstance(error, Cancelled)}
+    for why, keys in (
+        ("failed", [key for key in missing if key in failed]),
+        ("not asked for", [key for key in missing if key not in failed]),
+    ):
+        if not keys:
+            continue
+        rows = [outcome.plan.slice(key).rows for key in keys]
+        known = [count for count in rows if count is not None]
+        named = ", ".join(keys[:NAMED]) + (f" and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
+        yield {
+            "cause": "not_landed",
+            "rows": -sum(known) if len(known) == len(rows) else None,
+            "evidence": f"{len(keys)} {'slice' if len(keys) == 1 else 'slices'} {why}: {named}",
+            "sys_ids": [],
+        }
 
 
 def lines_of(data: dict[str, Any]) -> Iterator[str]:

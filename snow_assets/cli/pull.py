@@ -14,11 +14,12 @@ import click
 
 from snow_assets.cli.app import App, command_options, complete_pull, note
 from snow_assets.cli.failures import Reported, as_snow_error
-from snow_assets.cli.outcome import lines_of, outcome_data
+from snow_assets.cli.outcome import cause_of, lines_of, outcome_data
 from snow_assets.cli.progress import progress_bar
-from snow_assets.errors import ConfigError, CredentialsError, HostError, InstanceUnavailable, SnowError
+from snow_assets.errors import Cancelled, ConfigError, CredentialsError, HostError, InstanceUnavailable, SnowError
 
 if TYPE_CHECKING:
+    from snow_assets.assets.local import PullOutcome
     from snow_assets.config import PullConfig
 
 # What would stop every other pull too.
@@ -92,18 +93,20 @@ def _one(app: App, pull: PullConfig, new: bool, accept: str | None) -> tuple[int
     try:
         with progress_bar(pull.name) as listener, _stdout_kept(app):
             outcome = run_pull(app.settings, app.environment, pull.name, new=new, accept=accept, on_progress=listener)
-    except SnowError as error:
-        return _failed(pull.name, error)
-    except Exception as error:  # noqa: BLE001 - one pull's failure must not hide the results of the others
-        return _failed(pull.name, as_snow_error(error))
+    except Exception as raised:  # noqa: BLE001 - one pull's failure must not hide the results of the others
+        return _failed(app, pull, as_snow_error(raised))
+    for each in (*(failure for _, failure in outcome.failed), outcome.error):
+        if each is not None:
+            app.locate(each, pull.table)
     seconds = round(time.monotonic() - started, 1)
+    error = cause_of(outcome)
     data = outcome_data(outcome, app.landing(pull.name), seconds)
     if not app.json:
         app.result({}, lines_of(data) if outcome.published else ())
-    for line in _complaints(pull.name, data, outcome.error):
+    for line in _complaints(outcome, data):
         note(line)
-    code = outcome.error.exit_code if outcome.error else 0
-    return code, data, isinstance(outcome.error, _FOR_ALL)
+    code = error.exit_code if error else 0
+    return code, data, isinstance(error, _FOR_ALL)
 
 
 @contextmanager
@@ -116,18 +119,23 @@ def _stdout_kept(app: App) -> Iterator[None]:
         yield
 
 
-def _failed(name: str, error: SnowError) -> tuple[int, dict[str, Any], bool]:
+def _failed(app: App, pull: PullConfig, error: SnowError) -> tuple[int, dict[str, Any], bool]:
+    app.locate(error, pull.table)
     note(f"error: {error}")
-    data = {"pull": name, "published": False, "error": error.as_dict(), "retryable": error.exit_code == 1}
+    data = {"pull": pull.name, "published": False, "error": error.as_dict(), "retryable": error.exit_code == 1}
     return error.exit_code, data, isinstance(error, _FOR_ALL)
 
 
-def _complaints(name: str, data: dict[str, Any], error: SnowError | None) -> Iterator[str]:
+def _complaints(outcome: PullOutcome, data: dict[str, Any]) -> Iterator[str]:
     """Every failed slice and its cause, then the one line."""
-    for failed in data["failed"]:
-        yield f"slice {failed['slice']}: {failed['cause']}"
+    name, error = outcome.pull, cause_of(outcome)
+    causes = [(key, each) for key, each in outcome.failed if not isinstance(each, Cancelled)]
+    for key, each in causes:
+        yield f"slice {key}: {each}"
+    if outcome.failed and (more := len(outcome.plan.slices) - outcome.landed - len(causes)) > 0:
+        yield f"{more:,} more {'slice was' if more == 1 else 'slices were'} not asked for, since the run was stopped"
     for difference in data["differences"]:
-        if difference["rows"]:
+        if difference["rows"] and difference["cause"] != "not_landed":
             yield f"{name}: {difference['cause']} {difference['rows']:+,}: {difference['evidence']}"
     if data["dbt"]:
         yield f"{name}: published, but dbt failed: {data['dbt']}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from snow_assets.simulator import SimulatorServer
 from snow_assets_tests.cli.conftest import Folder
 
 # A case: pulls.yaml, variables, what the line must name.
@@ -72,8 +73,33 @@ def test_a_host_that_refuses_may_be_tried_again(folder: Folder) -> None:
     done = folder.call("pull", "incidents", "--json", SNOW_INSTANCE_URL=f"http://127.0.0.1:{port}")
     assert done.code == 1, done
     assert done.json["retryable"] is True
+    assert done.json["error"]["key"] == "SNOW_INSTANCE_URL"
+    assert done.json["error"]["value"] == f"http://127.0.0.1:{port}"
     assert len(done.err.strip().splitlines()) == 1
     assert not (folder.path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "key", "value"),
+    [
+        ({"SNOW_PASSWORD": "geheim"}, "SNOW_USERNAME", "admin"),
+        ({"SNOW_TOKEN": "geheim"}, "SNOW_TOKEN", ""),
+        ({"SNOW_API_KEY": "geheim"}, "SNOW_API_KEY", ""),
+        ({"SNOW_CLIENT_ID": "a-client", "SNOW_CLIENT_SECRET": "geheim"}, "SNOW_CLIENT_ID", "a-client"),
+    ],
+)
+def test_what_was_refused_is_named(folder: Folder, variables: Mapping[str, str], key: str, value: str) -> None:
+    done = folder.call("check", "--json", **variables)
+    assert done.code == 2, done
+    assert (done.json["error"]["key"], done.json["error"]["value"]) == (key, value)
+    assert "geheim" not in done.out + done.err
+
+
+def test_a_request_that_fails_names_its_table(folder: Folder, server: SimulatorServer) -> None:
+    server.faults.add(kind="error_500", table="incident")
+    done = folder.call("count", "incident", "--json", "--log-level", "error")
+    assert done.code == 1, done
+    assert (done.json["error"]["key"], done.json["error"]["value"]) == ("table", "incident")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snow_assets.simulator import Simulator, SimulatorServer
-from snow_assets_tests.cli.conftest import ROWS, Folder, variables_of
+from snow_assets_tests.cli.conftest import PULLS, ROWS, Folder, variables_of
 
 
 def test_a_failed_slice_is_named_and_the_next_pull_asks_for_it_alone(folder: Folder, server: SimulatorServer) -> None:
@@ -20,6 +20,9 @@ def test_a_failed_slice_is_named_and_the_next_pull_asks_for_it_alone(folder: Fol
     assert (data["published"], data["retryable"], data["slices"]["failed"]) == (False, True, 1)
     (failed,) = data["failed"]
     assert failed["slice"] in first.err
+    (missing,) = data["differences"]
+    assert (missing["cause"], missing["rows"]) == ("not_landed", data["landed"] - ROWS)
+    assert failed["slice"] in missing["evidence"]
     assert "server_error" in first.err
     assert folder.call("files", "incidents").code == 2
 
@@ -32,6 +35,27 @@ def test_a_failed_slice_is_named_and_the_next_pull_asks_for_it_alone(folder: Fol
     asked = [entry for entry in list(server.requests)[before:] if "number" in entry.params.get("sysparm_fields", "")]
     pages = [entry for entry in asked if "sysparm_suppress_pagination_header" in entry.params]
     assert len(pages) <= 4, pages
+
+
+def test_an_outage_is_told_once_with_what_it_cost(folder: Folder, server: SimulatorServer) -> None:
+    """What failed is told; what was not asked for after it is one line, however many slices that is."""
+    folder.write(f"{PULLS}  slow: {{table: incident, max_workers: 1}}\n")
+    server.faults.add(kind="html_503", request="list", narrow=False, table="incident", query="sys_id>=", after=2)
+    before = len(server.requests)
+    done = folder.call("pull", "slow", "--json")
+    assert done.code == 1, done
+    data = done.json
+    failed = [each for each in data["failed"] if "gateway_error" in each["cause"] and "not asked" not in each["cause"]]
+    *causes, rest, last = done.err.splitlines()
+    assert len(causes) == len(failed) == 3, done.err
+    landed, total = data["slices"]["landed"], data["slices"]["total"]
+    assert rest == f"{total - landed - 3} more slices were not asked for, since the run was stopped"
+    assert "nothing is published" in last
+    assert (data["error"]["key"], data["error"]["value"]) == ("SNOW_INSTANCE_URL", server.url)
+    assert [each["cause"] for each in data["differences"]] == ["not_landed", "not_landed"]
+    assert sum(each["rows"] for each in data["differences"]) == data["landed"] - ROWS
+    assert data["requests"] == len(server.requests) - before - 1  # one to see whether the instance answers
+    assert data["retries"] == 3
 
 
 def test_a_signal_keeps_what_landed(folder: Folder, server: SimulatorServer) -> None:
