@@ -34,7 +34,8 @@ def init(app: App, tables: str) -> None:
     if target.exists():
         raise ConfigError("exists already", key="pulls", value=target, hint="remove it, or name another with --pulls")
     names = _names(tables)
-    content = pulls_yaml(_find(replace(app, undeclared=True), names))
+    found = _find(replace(app, undeclared=True), names)
+    content = pulls_yaml(found)
     folder = target.parent
     folder.mkdir(parents=True, exist_ok=True)
     kept = _write_missing(folder)
@@ -44,7 +45,7 @@ def init(app: App, tables: str) -> None:
     for name in kept:
         note(f"{name} was there already and is left as it is")
     data = {"folder": folder, "pulls": target, "tables": names, "kept": kept}
-    app.result(data, [f"{target}: {', '.join(names)}", *_next_steps(app)])
+    app.result(data, [f"{target}: {', '.join(table.pull for table in found)}", *_next_steps(app)])
 
 
 def _names(tables: str) -> list[str]:

@@ -70,6 +70,11 @@ class TableFound:
     columns: Sequence[str] = ()
     estimate: Estimate | None = None
 
+    @property
+    def pull(self) -> str:
+        """The name of its pull: the table's own, but for the one that the dbt models and the documentation read."""
+        return {"incident": "incidents"}.get(self.name, self.name)
+
 
 def pulls_yaml(tables: Sequence[TableFound]) -> str:
     """A ``pulls.yaml`` that declares a full pull of each table."""
@@ -77,7 +82,7 @@ def pulls_yaml(tables: Sequence[TableFound]) -> str:
 
 
 def _pull(table: TableFound) -> str:
-    lines = [f"  {table.name}:"]
+    lines = [f"  {table.pull}:"]
     if table.estimate is not None:
         lines.append(f"    # {_figures(table)}")
     lines += [f"    table: {table.name}", *_fields(table.columns)]

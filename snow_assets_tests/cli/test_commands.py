@@ -156,7 +156,7 @@ def test_init_writes_a_folder_that_works(folder: Folder) -> None:
     assert done.code == 0, done.err
     written = (folder.path / "pulls.yaml").read_text()
     assert f"# Incident: {ROWS} rows" in written
-    assert folder.call("validate", "--json").json["pulls"] == ["incident", "sys_user"]
+    assert folder.call("validate", "--json").json["pulls"] == ["incidents", "sys_user"]
     env = (folder.path / ".env").read_text()
     assert env == f"SNOW_USERNAME=kept\nDAGSTER_HOME={folder.path / '.dagster'}\n"
     assert {".env.example", ".gitignore", "workspace.yaml", ".dagster"} <= {p.name for p in folder.path.iterdir()}
@@ -172,7 +172,7 @@ def test_init_works_without_an_instance(tmp_path: Path) -> None:
     empty = Folder(tmp_path)
     done = empty.call("init")
     assert done.code == 0, done.err
-    assert empty.call("validate", "--json").json["pulls"] == ["incident"]
+    assert empty.call("validate", "--json").json["pulls"] == ["incidents"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
