@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 100
 AT_A_TIME = 8  # requests in flight that most instances take without slowing down
 PLAN_REQUESTS = 8  # clock, account, columns, probe, count
+SECONDS_PER_BYTE = 10e-9  # of a core, to parse and to write
+RUN_SECONDS = 6.0  # the start of three runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ def estimate(preview: Preview, pull: PullConfig, client: Client) -> Estimate:
     row_bytes, start_seconds, row_seconds = _sample(preview, pull, client)
     page_rows = min(pull.page_size, max(1, counted))
     seconds = (pages * (start_seconds + row_seconds * page_rows) + boundaries * start_seconds) / at_a_time
+    cpu_seconds = row_bytes * counted * SECONDS_PER_BYTE / (os.cpu_count() or 1)
     return Estimate(
         counted=counted,
         columns=len(preview.fields),
@@ -54,7 +58,7 @@ def estimate(preview: Preview, pull: PullConfig, client: Client) -> Estimate:
         slices=slices,
         requests=PLAN_REQUESTS + boundaries + pages,
         bytes=round(row_bytes * counted),
-        seconds=round(seconds + PLAN_REQUESTS * start_seconds, 1),
+        seconds=round(RUN_SECONDS + PLAN_REQUESTS * start_seconds + seconds + cpu_seconds, 1),
         at_a_time=at_a_time,
     )
 
