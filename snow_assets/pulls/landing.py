@@ -104,7 +104,8 @@ class Landing:
     def landed(self, plan: Plan, piece: Slice, names: list[str] | None = None) -> LandedFile | None:
         """The file of a slice, proven by its footer; ``None`` where there is none that is whole.
 
-        Raises ``FingerprintError`` where a whole file of another plan lies under the slice's name.
+        Raises ``FingerprintError`` where a whole file of another plan lies under the slice's name, and
+        ``LandingError`` where the system does not let a file be read.
         """
         for name in self.slice_files(plan).get(piece.offset, []) if names is None else names:
             path = f"{plan.plan_id}/{name}"
@@ -131,7 +132,16 @@ class Landing:
                 content = (file.metadata.metadata or {}).get(FOOTER_KEY)
                 ledger = None if content is None else Ledger.from_json(content)
                 whole = ledger is not None and ledger.landed == file.metadata.num_rows
-        except DAMAGED:
+        except FileNotFoundError:
+            return None
+        except DAMAGED as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the system: says nothing about the file
+                raise LandingError(
+                    f"cannot be read: {error.strerror or type(error).__name__}",
+                    key="file",
+                    value=self.store.uri(path),
+                    hint="nothing is wrong with what landed; see to the cause and run it again",
+                ) from error
             return None
         return ledger if whole else None
 
