@@ -67,6 +67,7 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
         raise PlanIncomplete("lost files since its totals: nothing is published", key="plan", value=plan.plan_id)
     actions = [_add_action(file, plan) for file in landed.values() if file.ledger.landed]
     _commit(landing, table, plan, actions, _properties(plan, totals, version), pull.description)
+    landing.store.remove_scratch(plan.plan_id)
     published = _open(landing)
     if published is None:
         raise LandingError("the published table cannot be read back", key="data", value=landing.location)

@@ -75,8 +75,14 @@ class ObjectStore:
 
     def commit(self, scratch: Path, path: str) -> None:
         """See ``Store``."""
-        obstore.put(self._store, path, scratch)
+        try:
+            obstore.put(self._store, path, scratch, mode="create")
+        except AlreadyExistsError as error:
+            raise FileExistsError(path) from error
         scratch.unlink()
+
+    def remove_scratch(self, folder: str) -> None:
+        """See ``Store``. Scratch files lie in the temporary folder of the machine that made them."""
 
     def parquet(self, path: str) -> pq.ParquetFile:
         """See ``Store``."""

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from snow_assets.errors import LandingError
 
-# What a damaged or foreign file raises when its footer is read (pyarrow's errors are OSError and ValueError too).
+# What a damaged or foreign file raises when its footer is read (pyarrow's errors are OSError and ValueError too; an
+# OSError with an errno comes from the system).
 DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 _MISREAD = re.compile(r"%[0-9A-Fa-f]{2}|\\")  # in a path: deltalake decodes it once too often and looks elsewhere
 
@@ -51,7 +52,11 @@ class Store(Protocol):
         ...
 
     def commit(self, scratch: Path, path: str) -> None:
-        """Make a scratch file durable under its name."""
+        """Make a scratch file durable under its name, which must be new. Raises ``FileExistsError``."""
+        ...
+
+    def remove_scratch(self, folder: str) -> None:
+        """Remove what dead runs left of the slices of a folder, whose slices have all landed."""
         ...
 
     def parquet(self, path: str) -> pq.ParquetFile:
@@ -106,19 +111,20 @@ class LocalStore:
     def write(self, path: str, content: bytes) -> None:
         """See ``Store``."""
         scratch = self.scratch(path)
+        target = self.root / path
         scratch.write_bytes(content)
-        self.commit(scratch, path)
+        _sync(scratch)
+        scratch.replace(target)
+        _sync(target.parent)
 
     def create(self, path: str, content: bytes) -> None:
         """See ``Store``."""
         scratch = self.scratch(path)
         try:
             scratch.write_bytes(content)
-            _sync(scratch)
-            os.link(scratch, self.root / path)
+            self.commit(scratch, path)
         finally:
             scratch.unlink(missing_ok=True)
-        _sync((self.root / path).parent)
 
     def scratch(self, path: str) -> Path:
         """See ``Store``."""
@@ -133,8 +139,15 @@ class LocalStore:
         """See ``Store``."""
         target = self.root / path
         _sync(scratch)
-        scratch.replace(target)
+        os.link(scratch, target)
+        scratch.unlink()
         _sync(target.parent)
+
+    def remove_scratch(self, folder: str) -> None:
+        """See ``Store``."""
+        for scratch in (self.root / folder).glob(".*.parquet.*.tmp*"):
+            with suppress(OSError):
+                scratch.unlink()
 
     def parquet(self, path: str) -> pq.ParquetFile:
         """See ``Store``."""

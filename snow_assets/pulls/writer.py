@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from snow_assets.errors import SliceFailed
 from snow_assets.pulls.columns import RowDigest, arrow_schema, repeating_columns, to_table
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.ledger import FOOTER_KEY, Ledger
@@ -29,10 +30,12 @@ class SliceWriter:
         self.rows = 0
         self._landing = landing
         self._plan = plan
+        self._piece = piece
         self._decoder = decoder
         self._schema = arrow_schema(plan.fields)
         self._digest = RowDigest()
         self._scratch = landing.store.scratch(self.path)
+        self._merged = self._scratch.with_name(self._scratch.name + "-merged")
         self._writer: pq.ParquetWriter | None = None
         self._dictionary: list[str] = []
         self._repaired: list[pa.Table] = []
@@ -47,6 +50,7 @@ class SliceWriter:
         if self._writer is not None:
             self._writer.close()
         self._scratch.unlink(missing_ok=True)
+        self._merged.unlink(missing_ok=True)
 
     def add(self, page: Page) -> None:
         """Take a page: written at once, or kept aside where it was repaired and is out of order."""
@@ -74,7 +78,10 @@ class SliceWriter:
         return (min(ids), max(ids)) if ids else ("", "")
 
     def commit(self, ledger: Ledger) -> str:
-        """Write the footer, make the file durable under its name, and return its path in the landing."""
+        """Write the footer, make the file durable under its name, and return its path in the landing.
+
+        Raises ``SliceFailed`` where another run has taken the name: what has landed is never overwritten.
+        """
         writer = self._writer or self._open(self._scratch)
         self._writer = None
         footer = {FOOTER_KEY: ledger.to_json()}
@@ -84,7 +91,12 @@ class SliceWriter:
         else:
             writer.add_key_value_metadata(footer)
             writer.close()
-        self._landing.store.commit(self._scratch, self.path)
+        try:
+            self._landing.store.commit(self._scratch, self.path)
+        except FileExistsError:
+            raise SliceFailed(
+                "another run landed it meanwhile", key="slice", value=self._piece.name, hint="run it again"
+            ) from None
         return self.path
 
     def _open(self, path: Path) -> pq.ParquetWriter:
@@ -101,9 +113,8 @@ class SliceWriter:
         """Rewrite the scratch file with the repaired rows in their places, one row group at a time."""
         extra = sort_by_id(pa.concat_tables(self._repaired))
         extra_ids = _ids_of(extra)
-        merged = self._scratch.with_name(self._scratch.name + "-merged")
         taken = 0
-        with pq.ParquetFile(self._scratch) as source, self._open(merged) as target:
+        with pq.ParquetFile(self._scratch) as source, self._open(self._merged) as target:
             for index in range(source.num_row_groups):
                 table = source.read_row_group(index)
                 is_last = index == source.num_row_groups - 1
@@ -115,7 +126,7 @@ class SliceWriter:
             if source.num_row_groups == 0:
                 target.write_table(extra)
             target.add_key_value_metadata(footer)
-        merged.replace(self._scratch)
+        self._merged.replace(self._scratch)
 
 
 def sort_by_id(table: pa.Table) -> pa.Table:
