@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
@@ -82,7 +83,7 @@ def relative_files(landing: Landing, dataset: Dataset) -> list[str]:
 def published_pulls(data: str, declared: Sequence[str] = ()) -> list[str]:
     """Names of pulls that have published below ``data``; of an object store, among the declared ones."""
     names = set(declared)
-    root = Path(data.removeprefix("file://"))
+    root = Path(unquote(data.removeprefix("file://")) if data.startswith("file://") else data)
     if root.is_dir():
         names |= {folder.name for folder in root.iterdir() if (folder / "_delta_log").is_dir()}
     return sorted(name for name in names if published(Landing.open(data, name)) is not None)

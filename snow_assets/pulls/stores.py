@@ -8,6 +8,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote
 from uuid import uuid4
 
 import pyarrow as pa
@@ -179,7 +180,7 @@ def open_store(data: str, pull: str) -> Store:
         return LocalStore(Path(data) / pull)
     scheme, _, rest = data.partition("://")
     if scheme == "file":
-        return LocalStore(Path(rest) / pull)
+        return LocalStore(Path(unquote(rest)) / pull)
     try:
         from snow_assets.pulls.object_store import ObjectStore  # noqa: PLC0415 - an extra
     except ImportError as error:

@@ -33,6 +33,8 @@ def test_a_pull_lands_and_is_read_in_a_folder_with_an_odd_name(
     table = snow_assets.read("incidents", data=str(data))
     assert (table.num_rows, tuple(table.column_names)) == (1200, FIELDS)
     assert connect(str(data)).execute("select count(*), count(state) from incidents").fetchall() == [(1200, 1200)]
+    assert snow_assets.files("incidents", data=data.as_uri()) == files
+    assert connect(data.as_uri()).execute("select count(*) from incidents").fetchall() == [(1200,)]
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
