@@ -1,6 +1,6 @@
 """Rows per second and memory of a pull, against a plain reader of the same rows, in one run.
 
-    python bench/pull.py [--rows 100000] [--rounds 5]
+    python bench/pull.py [--rows 100000] [--rounds 5] [--latency 0.3]
 
 Starts the simulator as a process of its own. Each round reads the same table twice: by ``snow_assets`` (plan, slices
 with their proof, totals, dataset) and by a plain loop (one session, pages by offset, ``json``, ``Table.from_pylist``,
@@ -109,16 +109,23 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=16)
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds that each answer takes longer")
     parser.add_argument("--reader", choices=READERS, help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.reader:
         read(options.reader, options.url, options.workers)
         return
-    print(f"{options.rows} rows x {len(FIELDS)} fields, display all; {os.cpu_count()} cores for both sides")
+    print(
+        f"{options.rows} rows x {len(FIELDS)} fields, display all; {os.cpu_count()} cores for both sides, "
+        f"{options.latency} s of latency"
+    )
     ratios = []
     with simulator(options.rows) as url:
         measure("plain", url, 1)  # warms the instance
+        if options.latency:
+            fault = {"kind": "latency", "seconds": options.latency, "request": "list"}
+            requests.post(f"{url}/simulator/faults", json=fault, timeout=10).raise_for_status()
         for number in range(options.rounds):
             ours, plain = measure("snow_assets", url, options.workers), measure("plain", url, 1)
             ratios.append(plain["seconds"] / ours["seconds"])
