@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 @click.argument("name", required=False, shell_complete=complete_pull)
 @command_options
 def status(app: App, name: str | None) -> None:
-    """Show the newest plan and the dataset of the pull NAME, or of every declared pull."""
+    """Show the newest plan and the dataset of the pull NAME, or of every declared pull.
+
+    States: none (no plan), planned (nothing has landed), unfinished (some slices have), complete (all, not published),
+    published.
+    """
     from snow_assets.pulls import pull_status
 
     names = [_known(app, name)] if name else list(app.settings.pulls)
@@ -36,10 +40,15 @@ def _known(app: App, name: str) -> str:
     return app.settings.pull(name).name
 
 
+def _state(found: PullStatus) -> str:
+    """In words that do not claim that something is going on: ``running`` tells that."""
+    return "unfinished" if found.state == "landing" else found.state
+
+
 def _data(found: PullStatus) -> dict[str, Any]:
     return {
         "pull": found.pull,
-        "state": found.state,
+        "state": _state(found),
         "plan": found.plan,
         "as_of": found.as_of.isoformat() if found.as_of else None,
         "counted": found.counted,
@@ -53,4 +62,4 @@ def _row(found: PullStatus) -> tuple[object, ...]:
     slices = f"{found.landed}/{found.total}" if found.total else ""
     missing = len(found.missing) or ""
     published = (found.published_plan, found.published_rows)
-    return (found.pull, found.state, found.plan, found.counted, slices, missing, *published, found.running)
+    return (found.pull, _state(found), found.plan, found.counted, slices, missing, *published, found.running)

@@ -72,7 +72,7 @@ def test_a_signal_keeps_what_landed(folder: Folder, server: SimulatorServer) -> 
     assert "Traceback" not in err
     server.faults.clear()
     found = folder.call("status", "incidents", "--json").json
-    assert found["state"] == "landing"
+    assert found["state"] == "unfinished"
     assert found["running"] is None
     done = folder.call("pull", "incidents", "--json")
     assert done.code == 0, done
