@@ -11,7 +11,7 @@ import pytest
 from snow_assets.assets.keys import PullNames
 from snow_assets.assets.local import run_pull
 from snow_assets.config import Environment
-from snow_assets.errors import CredentialsError, LeaseHeld, PublishRefused, RequestFailed, UnknownTableError
+from snow_assets.errors import CredentialsError, LeaseHeld, PublishRefused, SliceFailed, UnknownTableError
 from snow_assets.pulls import lease_holder
 from snow_assets.pulls.progress import Progress
 from snow_assets_tests.assets.conftest import ROWS, Location, settings
@@ -67,7 +67,8 @@ def test_a_failed_slice_is_named_and_the_next_call_fetches_it_alone(local: Locat
 
     assert not outcome.published
     [(key, error)] = outcome.failed
-    assert isinstance(error, RequestFailed)
+    assert isinstance(error, SliceFailed)
+    assert error.value == inside  # the row that fails even alone is named
     assert outcome.error is error
     assert outcome.plan.plan_id in key
     assert outcome.landed == len(outcome.plan.slices) - 1
