@@ -66,14 +66,14 @@ def _of_environment(environment: Environment) -> Iterator[SnowError]:
 def _of_instance(environment: Environment, settings: Settings) -> Iterator[SnowError]:
     """What a client would refuse before it asks anything."""
     from snow_assets.config import place_of
-    from snow_assets.servicenow.session import _ca_bundle, _proxy, base_url
+    from snow_assets.servicenow.session import base_url, check_ca_bundle, check_proxy
 
     instance = settings.instance
     url = _url(environment, instance)
     checks: dict[str, Callable[[], object]] = {
         "url": lambda: url and base_url(url, allow_http=instance.allow_http),
-        "proxy": lambda: instance.proxy and _proxy(instance.proxy),
-        "ca_bundle": lambda: instance.ca_bundle and _ca_bundle(instance.ca_bundle),
+        "proxy": lambda: instance.proxy and check_proxy(instance.proxy),
+        "ca_bundle": lambda: instance.ca_bundle and check_ca_bundle(instance.ca_bundle),
     }
     for key, check in checks.items():
         for error in _caught(check):

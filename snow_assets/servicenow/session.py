@@ -91,8 +91,8 @@ class Transport:
         self.url = base_url(url, allow_http=allow_http)
         self.auth: Auth = sign_in(credentials, self._post)
         self._timeout = timeout
-        self._proxies = {"http": _proxy(proxy), "https": _proxy(proxy)} if proxy else {}
-        self._verify: str | bool | None = _ca_bundle(ca_bundle) if ca_bundle else None
+        self._proxies = dict.fromkeys(("http", "https"), check_proxy(proxy)) if proxy else {}
+        self._verify: str | bool | None = check_ca_bundle(ca_bundle) if ca_bundle else None
         self._loopback = is_loopback(urlsplit(self.url).hostname or "")
         self._local = threading.local()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
@@ -195,14 +195,16 @@ def _body(response: requests.Response) -> bytes:
         response.close()  # gives a connection that is still good back to its pool
 
 
-def _proxy(url: str) -> str:
+def check_proxy(url: str) -> str:
+    """The URL of an HTTP proxy as it is. Raises ``ConfigError`` where it is none."""
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         # Not shown: it may hold a password.
         raise ConfigError("not the url of an HTTP proxy", key="proxy", hint="write http://HOST:PORT")
     return url
 
 
-def _ca_bundle(path: str) -> str:
+def check_ca_bundle(path: str) -> str:
+    """The path of a file of certificates as it is. Raises ``ConfigError`` where there is none."""
     if not Path(path).exists():
         raise ConfigError("there is no such file", key="ca_bundle", value=path, hint="name a file of PEM certificates")
     return path
