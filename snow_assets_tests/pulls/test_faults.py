@@ -164,9 +164,9 @@ def test_a_right_that_is_missing_stops_what_is_queued(workbench: Workbench) -> N
     plan = workbench.plan().plan
     workbench.server.faults.add({"kind": "query_forbidden_403"})
     before = workbench.asked()
-    results = workbench.land(plan)
+    results = workbench.land(plan, max_workers=3)
     assert all(isinstance(result, Failed) for result in results)
-    assert workbench.asked() - before <= 6
+    assert workbench.asked() - before <= 3  # what was in flight when the first was refused
     assert any("query_range" in str(result.error) for result in results if isinstance(result, Failed))
 
 
