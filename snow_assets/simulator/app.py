@@ -42,6 +42,8 @@ class App:
         """The answer to one request; never raises for what a client sent."""
         if asked.path.startswith(PREFIX):
             return control(self.sim, asked)
+        for watcher in self.sim.watchers:
+            watcher(asked)
         asked.method = asked.headers.get("x-http-method-override", asked.method).upper()
         if refused := self._front_end(asked):
             return self._finished(asked, refused, None)

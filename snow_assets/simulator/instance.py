@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from snow_assets.simulator.server import SimulatorServer
 from snow_assets.simulator.sessions import Sessions
 from snow_assets.simulator.shape import Shapes
 from snow_assets.simulator.store import Row, Store
+from snow_assets.simulator.wire import Asked
 
 
 class Simulator:
@@ -67,6 +68,7 @@ class Simulator:
         self.faults = Faults()
         self.sessions = Sessions(self.knobs, self.clock)
         self.tokens = Tokens(self.knobs, self.clock)
+        self.watchers: list[Callable[[Asked], None]] = []  # called with each request, before it is answered
         self.files: dict[str, bytes] = {}  # of attachments added during the run, by sys_id
 
     def serve(self, port: int = 0, host: str = "127.0.0.1") -> SimulatorServer:
