@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NoReturn
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from snow_assets.config_models import InstanceConfig, check_url
 from snow_assets.errors import ConfigError, CredentialsError
 
-SignIn = Literal["bearer", "api_key", "oauth_password", "oauth_client_credentials", "basic"]
+SignIn = Literal["bearer", "api_key", "oauth_refresh_token", "oauth_password", "oauth_client_credentials", "basic"]
 
+# Two letters at least: C:/data is a folder. One slash is a typing error, and would make a folder named s3:.
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?P<slashes>/+)")
+_STORES = ("file", "s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "memory")
 
 _REFUSED: dict[SignIn, str] = {
     "bearer": "SNOW_TOKEN",
     "api_key": "SNOW_API_KEY",
+    "oauth_refresh_token": "SNOW_REFRESH_TOKEN",
     "oauth_password": "SNOW_CLIENT_ID",
     "oauth_client_credentials": "SNOW_CLIENT_ID",
     "basic": "SNOW_USERNAME",
@@ -68,11 +75,19 @@ class Environment:
         url = self.get("SNOW_INSTANCE_URL")
         return check_url(url, "SNOW_INSTANCE_URL") if url else None
 
+    def proxy(self, instance: InstanceConfig) -> str | None:
+        """URL of the proxy: ``SNOW_PROXY``, which may hold a password, else the one in ``pulls.yaml``."""
+        return self.get("SNOW_PROXY") or instance.proxy
+
     @property
     def data_dir(self) -> str:
         """``SNOW_DATA_DIR`` (``data``): an absolute path, or the URL of an object store."""
         data = self.get("SNOW_DATA_DIR") or "data"
-        return data.rstrip("/") if "://" in data else str(self._path(data))
+        url = _URL.match(data)
+        if url and (url["slashes"] != "//" or url["scheme"].lower() not in _STORES or not data[url.end() :].strip("/")):
+            hint = "write the path of a folder, or a URL such as s3://BUCKET/FOLDER, gs://..., az://... or file:///..."
+            raise ConfigError("is not the URL of an object store", key="data", value=data, hint=hint)
+        return data.rstrip("/") if url else str(self._path(data))
 
     @property
     def pulls_path(self) -> Path:
@@ -107,13 +122,18 @@ class Environment:
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
-    if not path.is_file():
+    if not path.exists():
         return {}
+    hint = "write lines NAME=value, in UTF-8"
     try:
-        return {name: value for name, value in dotenv_values(path).items() if value}
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise ConfigError(f"cannot be read: {reason}", key=".env", value=path) from None
+        raise ConfigError(f"cannot be read: {reason}", key=".env", value=path, hint=hint) from None
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:  # its text is not shown: it may hold a secret
+            raise ConfigError(f"cannot be read at line {binding.original.line}", key=".env", value=path, hint=hint)
+    return {name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value}
 
 
 class Credentials(BaseModel):
@@ -125,6 +145,7 @@ class Credentials(BaseModel):
     password: SecretStr | None = None
     client_id: str | None = None
     client_secret: SecretStr | None = None
+    refresh_token: SecretStr | None = None
     token: SecretStr | None = None
     api_key: SecretStr | None = None
 
@@ -133,17 +154,20 @@ class Credentials(BaseModel):
         "password": "SNOW_PASSWORD",
         "client_id": "SNOW_CLIENT_ID",
         "client_secret": "SNOW_CLIENT_SECRET",
+        "refresh_token": "SNOW_REFRESH_TOKEN",
         "token": "SNOW_TOKEN",
         "api_key": "SNOW_API_KEY",
     }
 
     @property
     def kind(self) -> SignIn:
-        """How we sign in, the first that is given: token, API key, OAuth with or without a user, basic."""
+        """How we sign in, the first that is given: token, API key, OAuth (refresh token, user, neither), basic."""
         if self.token:
             return "bearer"
         if self.api_key:
             return "api_key"
+        if self.refresh_token:
+            return "oauth_refresh_token"
         if self.client_id:
             return "oauth_password" if self.username else "oauth_client_credentials"
         return "basic"
@@ -162,8 +186,11 @@ class Credentials(BaseModel):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret, in the clear: for redaction only."""
-        given = (self.password, self.client_secret, self.token, self.api_key)
+        given = (self.password, self.client_secret, self.refresh_token, self.token, self.api_key)
         return tuple(secret.get_secret_value() for secret in given if secret)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("credentials stay in memory: read them again where they are needed")
 
     @classmethod
     def from_environment(cls, environment: Environment | None = None) -> Credentials:
@@ -184,6 +211,9 @@ class Credentials(BaseModel):
         return cls.model_validate({field: value for field, value in found.items() if value})
 
 
+_OF_CLIENT = ("client_id", "client_secret")
+
+
 def _missing(found: Mapping[str, str | None]) -> CredentialsError | None:
     """What a sign-in lacks. A token or an API key needs nothing else."""
     if found["token"] or found["api_key"]:
@@ -191,7 +221,13 @@ def _missing(found: Mapping[str, str | None]) -> CredentialsError | None:
     if not any(found.values()):
         hint = "set SNOW_USERNAME and SNOW_PASSWORD, SNOW_CLIENT_ID and SNOW_CLIENT_SECRET, SNOW_TOKEN or SNOW_API_KEY"
         return CredentialsError("no credentials are given", key="SNOW_USERNAME", hint=hint)
-    for one, other in (("client_id", "client_secret"), ("username", "password")):
+    if found["refresh_token"]:
+        lacking = [Credentials.VARIABLES[field] for field in _OF_CLIENT if not found[field]]
+        if not lacking:
+            return None  # a user is not needed, and not asked for
+        hint = "a refresh token is good only together with the client that it was issued to"
+        return CredentialsError("is not set, but SNOW_REFRESH_TOKEN is", key=" and ".join(lacking), hint=hint)
+    for one, other in (_OF_CLIENT, ("username", "password")):
         if bool(found[one]) != bool(found[other]):
             given, absent = (one, other) if found[one] else (other, one)
             variables = Credentials.VARIABLES

@@ -5,16 +5,26 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from snow_assets.config import Credentials, Environment, InstanceConfig, PullConfig
 from snow_assets.pulls import Landing
 from snow_assets.servicenow.client import Client
 
 # Field of the resource -> the variable that fills it, where it is set.
-VARIABLES = {"url": "SNOW_INSTANCE_URL", **Credentials.VARIABLES}
+VARIABLES = {"url": "SNOW_INSTANCE_URL", "proxy": "SNOW_PROXY", **Credentials.VARIABLES}
+
+# Dagster's UI shows stars in place of such a field. What is given as an EnvVar is neither shown nor stored at all.
+SECRET: dict[str, JsonValue] = {"dagster__is_secret": True}
+
+
+def _secret(description: str) -> Any:
+    return Field(
+        default=None, repr=False, json_schema_extra=SECRET, description=f"{description}; give it as an EnvVar."
+    )
 
 
 class ServiceNowResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -22,13 +32,14 @@ class ServiceNowResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     url: str | None = Field(default=None, description="Address of the instance, like https://dev1.service-now.com.")
     username: str | None = Field(default=None, description="User name (basic sign-in, OAuth password grant).")
-    password: str | None = Field(default=None, repr=False, description="Password of the user; give it as an EnvVar.")
+    password: str | None = _secret("Password of the user")
     client_id: str | None = Field(default=None, description="OAuth client id.")
-    client_secret: str | None = Field(default=None, repr=False, description="OAuth client secret; as an EnvVar.")
-    token: str | None = Field(default=None, repr=False, description="Bearer token; give it as an EnvVar.")
-    api_key: str | None = Field(default=None, repr=False, description="API key; give it as an EnvVar.")
+    client_secret: str | None = _secret("OAuth client secret")
+    refresh_token: str | None = _secret("OAuth refresh token")
+    token: str | None = _secret("Bearer token")
+    api_key: str | None = _secret("API key")
     allow_http: bool = Field(default=False, description="Allow plain http:// to another host than this one.")
-    proxy: str | None = Field(default=None, description="URL of an HTTP proxy.")
+    proxy: str | None = _secret("URL of an HTTP proxy, which may hold a password")
     ca_bundle: str | None = Field(default=None, description="File of CA certificates to trust instead of the usual.")
     max_workers: int | None = Field(default=None, description="Upper bound on requests in flight, for every pull.")
 

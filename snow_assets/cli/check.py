@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SIGN_IN = {
     "bearer": "a bearer token (SNOW_TOKEN)",
     "api_key": "an API key (SNOW_API_KEY)",
+    "oauth_refresh_token": "OAuth, refresh token (SNOW_CLIENT_ID and SNOW_REFRESH_TOKEN)",
     "oauth_password": "OAuth, password grant (SNOW_CLIENT_ID and SNOW_USERNAME)",
     "oauth_client_credentials": "OAuth, client credentials (SNOW_CLIENT_ID)",
     "basic": "user name and password (SNOW_USERNAME)",
@@ -53,8 +54,7 @@ def _instance(client: Client) -> dict[str, Any]:
     from snow_assets.servicenow.account import account
     from snow_assets.servicenow.exchange import Tally
 
-    known = client.credentials.username or ""
-    who: Account = client.run(account(client.policy, Tally(), username=known))
+    who: Account = client.run(account(client.policy, Tally(), username=client.username))
     return {
         "instance": client.url,
         "sign_in": client.credentials.kind,

@@ -107,10 +107,15 @@ def _usage(error: click.UsageError) -> ConfigError:
 
 
 def _redact(text: str) -> str:
-    names = ("SNOW_PASSWORD", "SNOW_CLIENT_SECRET", "SNOW_TOKEN", "SNOW_API_KEY")
-    for secret in (os.environ.get(name) for name in names):
-        if secret:
-            text = text.replace(secret, "***")
+    names = ("SNOW_PASSWORD", "SNOW_CLIENT_SECRET", "SNOW_REFRESH_TOKEN", "SNOW_TOKEN", "SNOW_API_KEY", "SNOW_PROXY")
+    from snow_assets.config import Environment
+
+    try:
+        values = Environment.load().values
+    except SnowError:  # .env cannot be read
+        values = os.environ
+    for secret in filter(None, map(values.get, names)):
+        text = text.replace(secret, "***").replace(repr(secret)[1:-1], "***")
     return text
 
 

@@ -25,14 +25,18 @@ dbt/logs/
 
 ENV_EXAMPLE = """\
 # Copy to .env and fill in. What is set in the environment wins. One way to sign in is enough:
-# a token, an API key, an OAuth client (with or without a user), or a user.
+# a token, an API key, an OAuth client (with a refresh token, with a user, or alone), or a user.
 SNOW_INSTANCE_URL=https://dev00000.service-now.com
 SNOW_USERNAME=
 SNOW_PASSWORD=
 #SNOW_CLIENT_ID=
 #SNOW_CLIENT_SECRET=
+#SNOW_REFRESH_TOKEN=
 #SNOW_TOKEN=
 #SNOW_API_KEY=
+
+# A proxy with user and password; one without may be in pulls.yaml.
+#SNOW_PROXY=http://user:password@proxy.example.com:3128
 
 # Where things lie; these are the defaults.
 #SNOW_DATA_DIR=data

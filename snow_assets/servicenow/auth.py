@@ -1,6 +1,6 @@
 """The ways to sign in. Each gives the one header that a request carries.
 
-Secrets live in memory only: no ``repr``, message or log line of this module holds one.
+Secrets live in memory only: no ``repr``, pickle, message or log line of this module holds one.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
 from snow_assets.errors import CredentialsError
+from snow_assets.servicenow import faults
 from snow_assets.servicenow.exchange import Answer
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 TOKEN_PATH: Final = "/oauth_token.do"  # noqa: S105  # an address, no secret
 _LEAD: Final = 60.0  # seconds ahead of its expiry that a token is renewed
+# Lives are told in whole seconds: a token with none left may hold for another one. It is not asked for again within.
+_LEAST: Final = 1.0
 
 
 class TokenUnavailable(Exception):
@@ -47,6 +50,9 @@ class Auth:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("it holds secrets, which stay in memory")
+
 
 class FixedHeader(Auth):
     """A header that never changes."""
@@ -64,6 +70,9 @@ class BasicAuth(FixedHeader):
     """User name and password, as UTF-8."""
 
     def __init__(self, username: str, password: str) -> None:
+        if ":" in username:
+            hint = "the name would end at the colon: sign in by OAuth or a token"
+            raise CredentialsError("the user name holds a colon", hint=hint)
         encoded = base64.b64encode(f"{username}:{password}".encode()).decode()
         super().__init__("Authorization", f"Basic {encoded}")
 
@@ -94,7 +103,8 @@ class OAuthToken(Auth):
     """A token from the instance's own endpoint, renewed ahead of its expiry by one thread for all.
 
     The endpoint hands out the same token until it expires, so one that comes back again is used to its end. Where
-    renewing fails while the token still holds, the token is used; a refused refresh token falls back to the grant.
+    renewing fails while the token still holds, the token is used. A refresh token that comes with a token is the first
+    to be tried; where it is refused, the grant is.
     """
 
     renewable = True
@@ -155,21 +165,23 @@ class OAuthToken(Auth):
             try:
                 return self._exchange(form, old)
             except CredentialsError:
-                pass  # the refresh token ended; the grant itself may still be good
+                if form == self._grant:
+                    raise
+                # The refresh token ended; the grant itself may still be good.
         return self._exchange(self._grant, old)
 
     def _exchange(self, form: Mapping[str, str], old: _Token | None) -> _Token:
         asked_at = self._clock()
         answer = self._post(TOKEN_PATH, form)
         if answer.status in (400, 401, 403):
-            raise _refused(f"the token endpoint refused the {form['grant_type']} grant (status {answer.status})")
+            raise _refused(form["grant_type"], answer.status)
         if answer.status != 200 or "html" in answer.headers.get("content-type", ""):
-            raise TokenUnavailable(answer)
+            raise TokenUnavailable(_judged(answer))
         given = _object(answer)
         value = given.get("access_token")
         if not isinstance(value, str) or not value:
-            raise TokenUnavailable(Answer(0, {}, b"", fault="transport", detail="the token endpoint sent no token"))
-        lifetime = _seconds(given.get("expires_in"))
+            raise TokenUnavailable(_no_token(answer, "an answer without a token"))
+        lifetime = max(_LEAST, _seconds(given.get("expires_in")))
         lead = 0.0 if old is not None and old.value == value else min(_LEAD, lifetime / 10)
         refresh = given.get("refresh_token") or (old.refresh_token if old is not None else "")
         expires_at = asked_at + lifetime
@@ -180,7 +192,7 @@ def sign_in(credentials: Credentials, post: Callable[[str, Mapping[str, str]], A
     """The auth object for ``credentials``. ``post`` sends a form to the instance (OAuth only)."""
     secret = {
         name: value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
-        for name in ("username", "password", "client_id", "client_secret", "token", "api_key")
+        for name in type(credentials).VARIABLES
         if (value := getattr(credentials, name)) is not None
     }
     match credentials.kind:
@@ -188,6 +200,9 @@ def sign_in(credentials: Credentials, post: Callable[[str, Mapping[str, str]], A
             return BearerToken(secret["token"])
         case "api_key":
             return ApiKey(secret["api_key"])
+        case "oauth_refresh_token":
+            grant = {name: secret[name] for name in ("client_id", "client_secret", "refresh_token")}
+            return OAuthToken({"grant_type": "refresh_token"} | grant, post)
         case "oauth_password":
             grant = {name: secret[name] for name in ("client_id", "client_secret", "username", "password")}
             return OAuthToken({"grant_type": "password"} | grant, post)
@@ -198,12 +213,32 @@ def sign_in(credentials: Credentials, post: Callable[[str, Mapping[str, str]], A
             return BasicAuth(secret["username"], secret["password"])
 
 
-def _refused(message: str) -> CredentialsError:
+_CHECK: Final = {
+    "refresh_token": "the refresh token may have ended or been revoked: get a new one; else check client id and secret",
+    "client_credentials": "check client id and secret, and that the client has an application user",
+    "password": "check client id and secret, user name and password",
+}
+
+
+def _refused(grant: str, status: int) -> CredentialsError:
     hint = (
-        "the instance gives one answer for a wrong secret, a locked user and a grant that is switched off: "
-        "check client id and secret, user name and password, and the system log there"
+        f"{_CHECK[grant]}; the instance gives one answer for a wrong secret, a locked user and a grant that is "
+        "switched off, its system log tells which"
     )
-    return CredentialsError(message, hint=hint)
+    return CredentialsError(f"the token endpoint refused the {grant} grant (status {status})", hint=hint)
+
+
+def _judged(answer: Answer) -> Answer:
+    """The endpoint's answer, to be judged like one of the API; but no page is too heavy because a token is missing."""
+    if answer.fault:
+        row = faults.get(answer.fault)
+        return _no_token(answer, row.name) if row.halve or row.halve_at_last else answer
+    heavy = answer.status == 500 or (answer.status > 500 and answer.status not in (502, 503, 504))
+    return _no_token(answer, f"status {answer.status}") if heavy else answer
+
+
+def _no_token(answer: Answer, what: str) -> Answer:
+    return Answer(0, {}, b"", answer.seconds, "no_token", f"the token endpoint: {what}")
 
 
 def _object(answer: Answer) -> dict[str, Any]:

@@ -47,8 +47,10 @@ _TABLE: Final = (
     Fault("tls", "the TLS handshake failed", outage=True),
     Fault("tls_certificate", "the certificate is not trusted, or names another host", retry=False, fatal=True),
     Fault("proxy", "the proxy refused or could not reach the instance", outage=True),
+    Fault("proxy_sign_in", "status 407: the proxy wants a user and a password", retry=False, fatal=True),
     Fault("broken_gzip", "the body cannot be decompressed", halve_at_last=True),
     Fault("truncated_body", "fewer bytes than Content-Length, or chunks without an end", halve=True),
+    Fault("no_token", "the token endpoint hangs, fails or answers without a token", outage=True),
     Fault("transport", "any other failure to exchange a request for an answer"),
     # By status.
     Fault("accepted_202", "status 202: dropped, too many requests waited on one session"),

@@ -206,6 +206,8 @@ def _error(fault: faults.Fault, message: str, request: Request, tries: int) -> S
         case "not_found" if request.purpose != "record":
             hint = "check the table, and that the address is the instance's own"
             return UnknownTableError(message, key="table", value=table, hint=hint)
+        case "proxy_sign_in":
+            return HostError(message, key="proxy", hint="give the proxy's user and password in the url in SNOW_PROXY")
         case "unknown_host" | "dns" | "tls_certificate" | "redirect":
             return HostError(message, hint=_HOST_HINTS[fault.name])
     if fault.outage:

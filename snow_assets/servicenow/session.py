@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import os
 import re
 import socket
+import ssl
 import threading
 import time
 import weakref
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3.exceptions
+import urllib3.util
 from requests.auth import AuthBase
 from requests.models import PreparedRequest
 
@@ -74,8 +77,9 @@ def is_loopback(host: str) -> bool:
 class Transport:
     """Sends requests to one instance. Safe for threads; each has its own session.
 
-    Environment proxies are honoured (not towards loopback), ``~/.netrc`` and redirects are not. An exchange that is
-    not complete after connect plus read time-out is cut off, however steadily it drips.
+    Environment proxies are honoured (not towards loopback), and so are ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE``;
+    ``~/.netrc`` and redirects are not. An exchange that is not complete after connect plus read time-out is cut off,
+    however steadily it drips.
     """
 
     def __init__(
@@ -92,7 +96,7 @@ class Transport:
         self.auth: Auth = sign_in(credentials, self._post)
         self._timeout = timeout
         self._proxies = dict.fromkeys(("http", "https"), check_proxy(proxy)) if proxy else {}
-        self._verify: str | bool | None = check_ca_bundle(ca_bundle) if ca_bundle else None
+        self._verify: str | bool = check_ca_bundle(ca_bundle) if ca_bundle else _environment_ca_bundle() or True
         self._loopback = is_loopback(urlsplit(self.url).hostname or "")
         self._local = threading.local()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
@@ -145,7 +149,7 @@ class Transport:
             self._local.session = None
 
     def _new_session(self) -> requests.Session:
-        session = requests.Session()
+        session = _Session()
         session.trust_env = not self._loopback
         session.auth = _AsGiven()
         encoding = "identity" if self._loopback else "gzip"
@@ -182,6 +186,8 @@ class Transport:
         if failed:
             fault, detail = failed
             return Answer(0, {}, b"", time.monotonic() - started, fault, detail)
+        if response.status_code == 407:
+            return Answer(0, {}, b"", time.monotonic() - started, *_PROXY_SIGN_IN)
         headers = {key.lower(): value for key, value in response.headers.items()}
         return Answer(response.status_code, headers, body, time.monotonic() - started)
 
@@ -197,17 +203,52 @@ def _body(response: requests.Response) -> bytes:
 
 def check_proxy(url: str) -> str:
     """The URL of an HTTP proxy as it is. Raises ``ConfigError`` where it is none."""
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+    try:
+        parts = urllib3.util.parse_url(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.host) and (parts.path or "/") == "/"
+    except urllib3.exceptions.LocationParseError:
+        fits = False
+    if not fits or urlsplit(url).hostname is None or parts.query or parts.fragment:
         # Not shown: it may hold a password.
-        raise ConfigError("not the url of an HTTP proxy", key="proxy", hint="write http://HOST:PORT")
+        hint = "write http://HOST:PORT; in its user and password, / ? # @ and : are written as %2F %3F %23 %40 and %3A"
+        raise ConfigError("not the url of an HTTP proxy", key="proxy", hint=hint)
     return url
 
 
-def check_ca_bundle(path: str) -> str:
+def check_ca_bundle(path: str, key: str = "ca_bundle") -> str:
     """The path of a file of certificates as it is. Raises ``ConfigError`` where there is none."""
-    if not Path(path).exists():
-        raise ConfigError("there is no such file", key="ca_bundle", value=path, hint="name a file of PEM certificates")
+    file, problem = Path(path), ""
+    if file.is_dir():
+        problem = "is a folder"
+    elif not file.exists():
+        problem = "there is no such file"
+    else:
+        try:
+            ssl.create_default_context(cafile=path)
+        except ssl.SSLError:
+            problem = "holds no certificate in PEM form"
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+    if problem:
+        raise ConfigError(problem, key=key, value=path, hint="name a file of PEM certificates")
     return path
+
+
+def _environment_ca_bundle() -> str | None:
+    """What the environment names, as ``requests`` would; also towards loopback, and found out before it is needed."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if path := os.environ.get(name):
+            # Other programs may use a folder; certificates in it are found by their hashes.
+            return path if Path(path).is_dir() else check_ca_bundle(path, name)
+    return None
+
+
+class _Session(requests.Session):
+    """Does not look at redirects, which are never followed: an address in one may be anything."""
+
+    def resolve_redirects(self, *_args: Any, **_settings: Any) -> Iterator[Any]:
+        """None."""
+        return iter(())
 
 
 class _AsGiven(AuthBase):
@@ -218,14 +259,18 @@ class _AsGiven(AuthBase):
 
 
 _TOO_SLOW: Final = ("too_slow", "cut off after connect plus read time-out")
+_PROXY_SIGN_IN: Final = ("proxy_sign_in", "")
+_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 def name_fault(error: BaseException) -> tuple[str, str]:
     """The name in the table of faults for what a library raised, and a line about it without any secret."""
     chain = list(_chain(error))
     for link in chain:
+        if status := _TUNNEL.search(str(link)):
+            return _PROXY_SIGN_IN if status[1] == "407" else ("proxy", f"the proxy answered {status[1]}")
         if isinstance(link, urllib3.exceptions.ProxyError):
-            return "proxy", "the proxy refused or cannot be reached"
+            return "proxy", "the proxy cannot be reached"
         if isinstance(link, socket.gaierror):
             unknown = link.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
             return ("unknown_host" if unknown else "dns"), str(link.strerror)
