@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from snow_assets.simulator.schema import SCHEMA, ColumnDef, ancestors, columns_of, descendants, display_column
+from snow_assets.simulator.views import VIEWS
 
 __all__ = [
     "Path",
@@ -14,6 +15,7 @@ __all__ = [
     "exists",
     "family",
     "has_classes",
+    "is_view",
     "label_of",
     "lineage",
     "resolve_path",
@@ -29,33 +31,38 @@ DURATION_TYPES = frozenset({"glide_duration", "timer"})
 
 
 def exists(table: str) -> bool:
-    """Whether the instance has this table."""
-    return table in SCHEMA
+    """Whether the instance has this table or view."""
+    return table in SCHEMA or table in VIEWS
+
+
+def is_view(table: str) -> bool:
+    """Whether this is a database view: read-only, its rows without a sys_id."""
+    return table in VIEWS
 
 
 @cache
 def column_map(table: str) -> Mapping[str, ColumnDef]:
     """Columns of a table by name, inherited ones first; a child's own definition wins."""
-    return {column.name: column for column in columns_of(table)}
+    columns = VIEWS[table].columns if table in VIEWS else columns_of(table)
+    return {column.name: column for column in columns}
 
 
 @cache
 def root_of(table: str) -> str:
     """The oldest ancestor: the table in whose hierarchy sys_ids are unique."""
-    above = ancestors(table)
-    return above[-1] if above else table
+    return lineage(table)[-1]
 
 
 @cache
 def family(table: str) -> frozenset[str]:
     """The table and everything that extends it: the classes that a query of it returns."""
-    return frozenset((table, *descendants(table)))
+    return frozenset((table, *(() if table in VIEWS else descendants(table))))
 
 
 @cache
 def lineage(table: str) -> tuple[str, ...]:
     """The table and its ancestors, nearest first: the tables in which its rows appear."""
-    return (table, *ancestors(table))
+    return (table, *(() if table in VIEWS else ancestors(table)))
 
 
 @cache
@@ -72,7 +79,8 @@ def title_column(table: str) -> str:
 
 def label_of(table: str) -> str:
     """The label of a table, or the name itself where there is no such table."""
-    return SCHEMA[table].label if table in SCHEMA else table
+    known = SCHEMA.get(table) or VIEWS.get(table)
+    return known.label if known else table
 
 
 @dataclass(frozen=True, slots=True)

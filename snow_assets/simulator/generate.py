@@ -59,6 +59,8 @@ DEFAULT_ROWS: dict[str, int] = {
     "sys_attachment": 80,
     "sys_audit": 600,
     "sys_audit_delete": 60,
+    "syslog": 400,
+    "svc_ci_assoc": 200,
 }
 """How many rows a table has when nothing is asked for: rows of exactly that class, its children not counted."""
 

@@ -47,6 +47,8 @@ def make_activity(
         "sys_attachment": _attachments(source, counts["sys_attachment"], owners),
         "sys_audit": _audits(source, counts["sys_audit"], tables.get("incident", [])),
         "sys_audit_delete": _deletions(source, counts["sys_audit_delete"]),
+        "syslog": _logs(source, counts["syslog"]),
+        "svc_ci_assoc": _associations(source, counts["svc_ci_assoc"], tables),
     }
 
 
@@ -149,6 +151,35 @@ def _audits(source: Source, n: int, incidents: Sequence[Row]) -> list[Row]:
         "user": dice.pick(SYSTEM_USERS, n),
         "sys_created_on": stamps(created),
         "sys_created_by": dice.pick(SYSTEM_USERS, n),
+    }
+    return build(columns, n)
+
+
+def _logs(source: Source, n: int) -> list[Row]:
+    """Lines of the last eight weeks: the table is rotated weekly over eight shards."""
+    dice = source.dice("syslog")
+    created = sorted(source.now - k for k in dice.integers(n, 0, 56 * DAY))
+    columns: dict[str, Column] = {
+        "sys_id": dice.sys_ids(n),
+        "level": dice.pick(("0", "1", "2"), n, (8, 3, 1)),
+        "message": dice.pick(texts.WORK_NOTES, n),
+        "sequence": [f"{at:013x}" for at in range(n)],
+        "source": dice.pick(("glide.scheduler", "*** Script", "Transform", "com.glide.ui"), n),
+        "sys_created_on": stamps(created),
+        "sys_created_by": "system",
+    }
+    return build(columns, n)
+
+
+def _associations(source: Source, n: int, tables: Mapping[str, list[Row]]) -> list[Row]:
+    """Which item serves which service. The table has no columns but these and sys_id."""
+    dice = source.dice("svc_ci_assoc")
+    services = [row["sys_id"] for row in tables.get("cmdb_ci_service", ())] or [""]
+    items = [row["sys_id"] for row in tables.get("cmdb_ci_linux_server", ())] or [""]
+    columns: dict[str, Column] = {
+        "sys_id": dice.sys_ids(n),
+        "ci_id": dice.pick(items, n),
+        "service_id": dice.pick(services, n),
     }
     return build(columns, n)
 

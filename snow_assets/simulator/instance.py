@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ class Simulator:
             data = self._log.rows_at(self._replayed, generate(dict(rows), seed, self._replayed) if rows else None)
         else:
             data = generate(dict(rows or {}), seed, self.clock.now())
-        self.store = Store(data, self.clock)
+        self.store = Store(data, self.clock, self.knobs.collation)
         self.shapes = Shapes(self.store, self.knobs.cache_bytes)
         self.faults = Faults()
         self.sessions = Sessions(self.knobs, self.clock)
@@ -71,10 +72,13 @@ class Simulator:
         self.watchers: list[Callable[[Asked], None]] = []  # called with each request, before it is answered
         self.files: dict[str, bytes] = {}  # of attachments added during the run, by sys_id
 
-    def serve(self, port: int = 0, host: str = "127.0.0.1") -> SimulatorServer:
-        """Listen on loopback, on a free port unless one is named. Close the server, or use it as a context."""
+    def serve(self, port: int = 0, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None) -> SimulatorServer:
+        """Listen on loopback, on a free port unless one is named. Close the server, or use it as a context.
+
+        With ``tls``, a context for a server that has its certificate, clients are talked to over https alone.
+        """
         stopping = threading.Event()
-        return SimulatorServer(self, App(self, stopping), stopping, port, host)
+        return SimulatorServer(self, App(self, stopping), stopping, port, host, tls)
 
     def move_to(self, moment: datetime) -> int:
         """Set the clock to ``moment``; an event log is replayed up to there. Returns the versions applied.
@@ -111,6 +115,18 @@ class Simulator:
         finally:
             stop.set()
             thread.join()
+
+    def rotate(self, table: str, shards: int = 8) -> int:
+        """Drop the oldest of so many shards of a rotated table, as the platform does: at once, and without a log.
+
+        Returns the number of rows that went.
+        """
+        with self.store.lock:
+            rows = sorted(self.rows(table), key=lambda row: (row.get("sys_created_on", ""), row["sys_id"]))
+            oldest = rows[: len(rows) // shards]
+            for row in oldest:
+                self.delete(table, row["sys_id"], log=False)
+            return len(oldest)
 
     def rows(self, table: str) -> list[Row]:
         """The stored rows that a query of ``table`` could see, ordered by sys_id."""

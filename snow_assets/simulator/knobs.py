@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from snow_assets.simulator.collation import CollationName
+
 
 @dataclass(slots=True)
 class Account:
@@ -83,6 +85,7 @@ class Knobs:
     denied_aggregates: set[str] = field(default_factory=set)  # only the Aggregate API answers 403; "*" = all
 
     # Queries.
+    collation: CollationName = "nocase"  # how sys_ids compare and sort; read once, when the instance starts
     invalid_terms: Literal["drop", "no_rows", "forbid_403"] = "drop"
     not_equal_drops_empty: bool = True
     ties: Literal["move", "stay"] = "move"  # whether rows that no ORDERBY tells apart change places between pages

@@ -13,7 +13,8 @@ from snow_assets.simulator.store import Row, Store
 Getter: TypeAlias = Callable[[Row], str]
 Value: TypeAlias = str | float
 
-_EXACT_TYPES = frozenset({"reference", "GUID", "document_id", "glide_date", "glide_time", "glide_duration", "timer"})
+_ID_TYPES = frozenset({"reference", "GUID", "document_id"})  # compared by the collation
+_EXACT_TYPES = _ID_TYPES | {"glide_date", "glide_time", "glide_duration", "timer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def operand(path: Path, scope: Scope) -> Operand:
             found = store.lookup(target, key, stored(row))
             return found.get(title, "") if found is not None else ""
 
-    return Operand(path, stored, display, converter(column.type))
+    convert = scope.store.collate if column.type in _ID_TYPES else converter(column.type)
+    return Operand(path, stored, display, convert)
 
 
 def getter(path: Path, store: Store) -> Getter:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from snow_assets.simulator.collation import Collate
 from snow_assets.simulator.dictionary import column_map, exists, resolve_path
 from snow_assets.simulator.operands import Operand, Scope, operand
 from snow_assets.simulator.operators import OPERATORS, InvalidTermError, Operator, Test, literal
@@ -40,12 +41,12 @@ class Term:
     key: Hashable
     test: Test
     stable: bool = True
-    bound: tuple[str, str] | None = None  # an operator of BOUNDS and a sys_id
+    bound: tuple[str, str] | None = None  # < <= > or >=, and a sys_id as the collation sees it
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """A range of sys_ids: ``low`` and ``high`` with whether they themselves are left out; None is open."""
+    """A range of sys_ids, as the collation sees them: bounds, and whether they are left out; None is open."""
 
     low: str | None = None
     low_out: bool = False
@@ -224,7 +225,7 @@ class _Reader:
         stable = path.local and not (left.kind == "reference" and operator.ranges)
         bound = None
         if name == "sys_id" and symbol in ("<", "<=", ">", ">=") and text:
-            bound = (symbol, text.lower())
+            bound = (symbol, self.scope.store.collate(text))
         key: Hashable = (name, symbol, text)
         if "!" in symbol or "NOT" in symbol:
             key = (name, symbol, text, self.scope.not_equal_drops_empty)
@@ -281,12 +282,12 @@ class _Reader:
         found = _Reader(table, self.scope, self.policy, self.rights).read(text)
         store = self.scope.store
         rows = (store.rows_of(table)[one] for one in store.view(table).ids)
-        return [row for row in rows if any(within(group, row) for group in found.groups)]
+        return [row for row in rows if any(within(group, row, store.collate) for group in found.groups)]
 
 
-def within(group: Group, row: Row) -> bool:
+def within(group: Group, row: Row, collate: Collate) -> bool:
     """Whether a row satisfies a group, bounds included."""
-    bounds, sys_id = group.bounds, row["sys_id"]
+    bounds, sys_id = group.bounds, collate(row["sys_id"])
     if bounds.low is not None and (sys_id < bounds.low or (bounds.low_out and sys_id == bounds.low)):
         return False
     if bounds.high is not None and (sys_id > bounds.high or (bounds.high_out and sys_id == bounds.high)):

@@ -152,7 +152,8 @@ def _tables(text: str) -> Iterator[TableDef]:
         name, _, parent = (part.strip() for part in names.partition("<"))
         own = [_column(line) for line in lines]
         if not parent:
-            own += [_column(line) for line in schema_platform.SYSTEM_COLUMNS.strip().splitlines()]
+            system = [_column(line) for line in schema_platform.SYSTEM_COLUMNS.strip().splitlines()]
+            own += [column for column in system if column.name not in schema_platform.LEAN.get(name, ())]
         yield TableDef(name, label.strip(), parent or None, tuple(own))
 
 

@@ -19,6 +19,13 @@ sys_updated_by | string | Updated by
 sys_updated_on | glide_date_time | Updated
 """
 
+# System columns that a table does without.
+LEAN = {
+    "svc_ci_assoc": (
+        *("sys_created_by", "sys_created_on", "sys_mod_count", "sys_tags", "sys_updated_by", "sys_updated_on"),
+    )
+}
+
 TABLES = """
 sys_user | User
 active | boolean | Active
@@ -150,6 +157,18 @@ size_compressed | integer | Size compressed
 state | string | State
 table_name | table_name | Table name
 table_sys_id | char | Table sys ID | #32
+
+syslog | Log
+level | integer | Level
+message | string | Message | #4000 | *
+sequence | string | Sequence
+source | string | Source
+source_package | reference | App | >sys_package
+type | string | Type
+
+svc_ci_assoc | Service Configuration Item Association
+ci_id | reference | Configuration item | >cmdb_ci
+service_id | reference | Service | >cmdb_ci_service
 
 sys_audit | Audit
 documentkey | char | Document key | #32

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
+from snow_assets.simulator.collation import Collate
 from snow_assets.simulator.dictionary import resolve_path
 from snow_assets.simulator.operands import Scope, operand, sort_key
 from snow_assets.simulator.query import Bounds, Group, Query
@@ -53,12 +54,13 @@ def _span(table: str, query: Query, store: Store) -> tuple[list[str], int, int]:
         return [], 0, 0
     bounds = {group.bounds for group in query.groups}
     if len(bounds) == 1:
-        return _cut(_unbounded(table, query.groups, store), next(iter(bounds)))
+        return _cut(_unbounded(table, query.groups, store), next(iter(bounds)), store.collate)
+    collate = store.collate
     union: set[str] = set()
     for group in query.groups:
-        ids, first, last = _cut(_unbounded(table, (group,), store), group.bounds)
+        ids, first, last = _cut(_unbounded(table, (group,), store), group.bounds, collate)
         union.update(ids[first:last])
-    return sorted(union), 0, len(union)
+    return sorted(union, key=collate), 0, len(union)
 
 
 def _unbounded(table: str, groups: tuple[Group, ...], store: Store) -> list[str]:
@@ -67,8 +69,9 @@ def _unbounded(table: str, groups: tuple[Group, ...], store: Store) -> list[str]
     terms = [term for group in groups for clause in group.clauses for term in clause]
     named = _named(groups)
     if named is not None:
-        found = (store.find(table, one) for one in sorted(named))
-        return [row["sys_id"] for row in found if row is not None and any(group.test(row) for group in groups)]
+        rows = store.rows_of(table)
+        found = (rows[one] for one in _alike(store.view(table).ids, named, store.collate))
+        return [row["sys_id"] for row in found if any(group.test(row) for group in groups)]
     key = tuple(group.key for group in groups)
     tests = [group.test for group in groups]
     one = tests[0]
@@ -86,16 +89,23 @@ def _named(groups: tuple[Group, ...]) -> set[str] | None:
             and isinstance(clause[0].key, tuple)
             and clause[0].key[:2] in (("sys_id", "="), ("sys_id", "IN"))
         ):
-            return {part.strip().lower() for part in str(clause[0].key[2]).split(",")}
+            value = str(clause[0].key[2])
+            return {value} if clause[0].key[1] == "=" else {part.strip() for part in value.split(",")}
     return None
 
 
-def _cut(ids: list[str], bounds: Bounds) -> tuple[list[str], int, int]:
+def _alike(ids: list[str], named: set[str], collate: Collate) -> Iterator[str]:
+    """Those of the sorted ``ids`` that the collation takes for one of ``named``, in order."""
+    for key in sorted({collate(one) for one in named}):
+        yield from ids[bisect_left(ids, key, key=collate) : bisect_right(ids, key, key=collate)]
+
+
+def _cut(ids: list[str], bounds: Bounds, collate: Collate) -> tuple[list[str], int, int]:
     first, last = 0, len(ids)
     if bounds.low is not None:
-        first = (bisect_right if bounds.low_out else bisect_left)(ids, bounds.low)
+        first = (bisect_right if bounds.low_out else bisect_left)(ids, bounds.low, key=collate)
     if bounds.high is not None:
-        last = (bisect_left if bounds.high_out else bisect_right)(ids, bounds.high)
+        last = (bisect_left if bounds.high_out else bisect_right)(ids, bounds.high, key=collate)
     return ids, first, max(first, last)
 
 

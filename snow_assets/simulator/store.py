@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from snow_assets.simulator.clock import Clock
-from snow_assets.simulator.dictionary import exists, family, has_classes, lineage, root_of, title_column
+from snow_assets.simulator.collation import COLLATIONS, Collate, CollationName
+from snow_assets.simulator.dictionary import exists, family, has_classes, is_view, lineage, root_of, title_column
+from snow_assets.simulator.views import VIEWS
 
 Row: TypeAlias = Mapping[str, str]
 Predicate: TypeAlias = Callable[[Row], bool]
@@ -43,14 +45,16 @@ class View:
 class Store:
     """All rows. Guard reads that must agree with each other by ``lock`` (re-entrant)."""
 
-    def __init__(self, tables: Mapping[str, Iterable[Row]], clock: Clock) -> None:
-        """``tables`` maps each real class to its rows of stored values."""
+    def __init__(self, tables: Mapping[str, Iterable[Row]], clock: Clock, collation: CollationName = "nocase") -> None:
+        """``tables`` maps each real class to its rows of stored values; ``collation`` orders the sys_ids."""
+        self.collate: Collate = COLLATIONS[collation]
         self.lock = threading.RLock()
         self.clock = clock
         self.generation = 0  # counts mutations
         self.on_change: list[Callable[[str], None]] = []  # called with the class of the row that changed
         self._rows: dict[str, dict[str, Row]] = {}
         self._views: dict[str, View] = {}
+        self._joined: dict[str, tuple[int, dict[str, Row], View]] = {}  # database views, by generation
         self._journals: dict[str, list[Row]] | None = None
         self._new_ids = 0
         for table, rows in tables.items():
@@ -73,6 +77,8 @@ class Store:
 
     def rows_of(self, table: str) -> Mapping[str, Row]:
         """Every row of the table's whole hierarchy by sys_id, in order of insertion."""
+        if is_view(table):
+            return self._join(table)[1]
         return self._rows.get(root_of(table), {})
 
     def find(self, table: str, sys_id: str) -> Row | None:
@@ -89,15 +95,28 @@ class Store:
     def view(self, table: str) -> View:
         """The view of a table, built at first use."""
         with self.lock:
+            if is_view(table):
+                return self._join(table)[2]
             if table not in self._views:
                 rows = self.rows_of(table)
                 if has_classes(table):
                     classes = family(table)
-                    ids = sorted(key for key, row in rows.items() if row["sys_class_name"] in classes)
+                    ids = sorted(
+                        (key for key, row in rows.items() if row["sys_class_name"] in classes), key=self.collate
+                    )
                 else:
-                    ids = sorted(rows)
+                    ids = sorted(rows, key=self.collate)
                 self._views[table] = View(table, ids)
             return self._views[table]
+
+    def _join(self, name: str) -> tuple[int, dict[str, Row], View]:
+        """The rows of a database view as they are now: joined anew after every change."""
+        with self.lock:
+            known = self._joined.get(name)
+            if known is None or known[0] != self.generation:
+                rows = VIEWS[name].join(lambda table: map(self.rows_of(table).__getitem__, self.view(table).ids))
+                known = self._joined[name] = (self.generation, rows, View(name, sorted(rows)))
+            return known
 
     def filtered(self, table: str, key: Hashable, predicate: Predicate, *, keep: bool = True) -> list[str]:
         """Sorted sys_ids of the rows that satisfy ``predicate``; remembered under ``key`` and kept up to date.
@@ -210,7 +229,7 @@ class Store:
         for name in {*gone, *come}:
             view = self._views.get(name)
             if view is not None:
-                _refresh(view, old if name in gone else None, new if name in come else None)
+                _refresh(view, old if name in gone else None, new if name in come else None, self.collate)
         self.generation += 1
         if table == "sys_journal_field":
             self._journals = None
@@ -218,21 +237,21 @@ class Store:
             listener(table)
 
 
-def _refresh(view: View, old: Row | None, new: Row | None) -> None:
+def _refresh(view: View, old: Row | None, new: Row | None, collate: Collate) -> None:
     """Bring a view up to date after one row changed."""
     row = new or old
     if row is None:
         return
     view.orders.clear()
-    _place(view.ids, row["sys_id"], new is not None)
+    _place(view.ids, row["sys_id"], new is not None, collate)
     for known in view.filters.values():
-        _place(known.ids, row["sys_id"], new is not None and known.predicate(new))
+        _place(known.ids, row["sys_id"], new is not None and known.predicate(new), collate)
 
 
-def _place(ids: list[str], sys_id: str, present: bool) -> None:
-    at = bisect_left(ids, sys_id)
+def _place(ids: list[str], sys_id: str, present: bool, collate: Collate) -> None:
+    at = bisect_left(ids, collate(sys_id), key=collate)
     there = at < len(ids) and ids[at] == sys_id
     if present and not there:
-        insort(ids, sys_id)
+        insort(ids, sys_id, key=collate)
     elif there and not present:
         del ids[at]

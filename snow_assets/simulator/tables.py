@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from snow_assets.simulator.access import Access
-from snow_assets.simulator.dictionary import exists
+from snow_assets.simulator.dictionary import exists, is_view
 from snow_assets.simulator.query import Query, QueryForbiddenError, read_pairs, read_query
 from snow_assets.simulator.select import select
 from snow_assets.simulator.shape import Form, Mode, Shape
@@ -70,7 +70,7 @@ def one_row(access: Access, asked: Asked, place: Place, table: str, sys_id: str)
     """``GET /api/now/table/{table}/{sys_id}``."""
     if not exists(table):
         return failure(400, f"Invalid table {table}")
-    row = access.store.find(table, sys_id)
+    row = None if is_view(table) else access.store.find(table, sys_id)
     if row is None or access.hides(table, sys_id) or table in access.knobs.denied_tables:
         return failure(404, *NOT_FOUND)
     shape = shape_for(access, asked, place, table)

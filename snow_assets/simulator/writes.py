@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from snow_assets.simulator.access import Access
-from snow_assets.simulator.dictionary import column_map, exists, has_classes
+from snow_assets.simulator.dictionary import column_map, exists, has_classes, is_view
 from snow_assets.simulator.store import Row
 from snow_assets.simulator.tables import NOT_FOUND, Place, shape_for
 from snow_assets.simulator.wire import Asked, Reply, failure
@@ -14,12 +14,17 @@ from snow_assets.simulator.wire import Asked, Reply, failure
 _SYSTEM = frozenset(
     {"sys_created_on", "sys_created_by", "sys_updated_on", "sys_updated_by", "sys_mod_count", "sys_class_name"}
 )
+_DEEDS = {"POST": "Insert", "DELETE": "Delete", "PUT": "Update", "PATCH": "Update"}
 
 
 def write_row(access: Access, asked: Asked, place: Place, table: str, sys_id: str | None) -> Reply:
     """``POST /table/{t}``, ``PUT`` or ``PATCH /table/{t}/{id}``, ``DELETE /table/{t}/{id}``."""
     if not exists(table):
         return failure(400, f"Invalid table {table}")
+    if is_view(table):
+        return failure(
+            403, "Operation Failed", f"ACL Exception {_DEEDS[asked.method]} Failed due to security constraints"
+        )
     if (asked.method == "POST") is (sys_id is not None):
         return failure(405, "Method not supported")
     if asked.method == "DELETE":
