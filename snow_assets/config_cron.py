@@ -15,6 +15,7 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("month", 1, 12, _MONTHS),
     ("day of week", 0, 7, _DAYS),
 )
+_LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[0-9]+))?")
 
 
@@ -33,8 +34,23 @@ def check_cron(text: str) -> str:
     for found, (what, low, high, words) in zip(fields, _FIELDS, strict=True):
         for part in found.lower().split(","):
             if not _is_part(part, low, high, words) and not (what == "day of month" and part == "l"):
-                raise ValueError(f"has a {what} that is not between {low} and {high}: {found}")
+                article = "an" if what == "hour" else "a"
+                raise ValueError(f"has {article} {what} that is not between {low} and {high}: {found}")
+    if not _comes(fields):
+        raise ValueError("never comes: none of its months has such a day")
     return text
+
+
+def _comes(fields: list[str]) -> bool:
+    """Whether a day of the month is in one of the months. A weekday besides is an alternative to it."""
+    _, _, day, month, weekday = (field.lower() for field in fields)
+    if weekday != "*" or any(part.startswith("*") or part == "l" for part in day.split(",")):
+        return True
+    first = min(_number(re.split("[-/]", part)[0], {}) for part in day.split(","))
+    parts = [re.split("[-/]", part) for part in month.split(",")]
+    if any(part[0] == "*" or len(part) > 1 for part in parts):
+        return True  # several months: a range or step nearly always meets a long one
+    return any(first <= _LENGTHS[_number(part[0], _MONTHS) - 1] for part in parts)
 
 
 def _is_part(part: str, low: int, high: int, words: dict[str, int]) -> bool:

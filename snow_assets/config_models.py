@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -15,9 +15,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from snow_assets.config_cron import check_cron
 from snow_assets.errors import ConfigError
 
+# Windows takes these for devices, whatever their case; a landing copied there could not be made.
+_DEVICES = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _TABLE = re.compile(r"[A-Za-z0-9_]{1,80}")
 _FIELD = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+_LONGEST_QUERY = 7000  # encoded; instances refuse a request line of more than about 8,000 with 414
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -33,12 +36,13 @@ def check_url(text: str, key: str) -> str:
     The value is never repeated whole: someone may have written a password into it.
     """
     example = "write https://<instance>.service-now.com"
+    shown = text.strip().rpartition("@")[2]
     try:
         parts = urlsplit(text.strip())
         host, _port = parts.hostname, parts.port
-    except ValueError:
-        raise ConfigError("is not a URL", key=key, hint=example) from None
-    shown = text.strip().rpartition("@")[2]
+    except ValueError as error:
+        reason = "its port is not a number up to 65535" if "ort" in str(error) else "it is not a URL"
+        raise ConfigError(f"cannot be read: {reason}", key=key, value=shown, hint=example) from None
     if parts.scheme not in ("http", "https") or not host or any(c.isspace() or ord(c) < 32 for c in text.strip()):
         raise ConfigError("is not an http(s) URL", key=key, value=shown, hint=example)
     if "@" in parts.netloc:
@@ -74,7 +78,8 @@ def _matching(pattern: re.Pattern[str], what: str) -> BeforeValidator:
 Count = Annotated[int, Field(strict=True)]
 Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Duration = Annotated[float, BeforeValidator(_no_bool), BeforeValidator(parse_duration), Field(allow_inf_nan=False)]
-PullName = Annotated[str, _matching(_NAME, "a pull's name: letters, digits and _, not starting with a digit")]
+PullName = Annotated[str, _matching(_NAME, "a pull's name: up to 100 letters, digits and _, not starting with a digit")]
+GroupName = Annotated[str, _matching(_NAME, "a group's name: letters, digits and _, not starting with a digit")]
 TableName = Annotated[str, _matching(_TABLE, "a table's name, such as incident or cmdb_ci_server")]
 FieldName = Annotated[str, _matching(_FIELD, "a field's name, such as state or caller_id.email")]
 
@@ -91,6 +96,14 @@ class InstanceConfig(_Model):
     proxy: str | None = None
     ca_bundle: str | None = None
     max_workers: Annotated[Count, Field(ge=1, le=256)] | None = None
+
+    @field_validator("proxy")
+    @classmethod
+    def _check_proxy(cls, value: str | None) -> str | None:
+        # Dagster's UI shows the configuration of a resource, and this file is shared.
+        if value and "@" in value:
+            raise ValueError("holds credentials")
+        return value
 
     @field_validator("url")
     @classmethod
@@ -163,12 +176,23 @@ class PullConfig(_Model):
     schedule: Annotated[Schedule, BeforeValidator(_schedule)] | None = None
     description: str = ""
     repair_attempts: Annotated[Count, Field(ge=0, le=100)] = 3
-    group: PullName = "servicenow"
+    group: GroupName = "servicenow"
     slices_per_run: Annotated[Count, Field(ge=1, le=10_000)] = 250
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if _DEVICES.fullmatch(value):
+            raise ValueError("is the name of a device on Windows, where no folder may bear it")
+        return value
 
     @field_validator("query")
     @classmethod
     def _check_query(cls, value: str) -> str:
+        if len(quote(value)) > _LONGEST_QUERY:
+            raise ValueError(
+                f"is longer than the {_LONGEST_QUERY} characters of an address that instances accept; split the pull"
+            )
         if any(ord(character) < 32 for character in value.strip()):
             raise ValueError("has a line break or a tab in it; write the query on one line")
         return value.strip()

@@ -12,11 +12,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from snow_assets.config_models import InstanceConfig, PullConfig, Schedule, Settings, Timeout, nearest
+from snow_assets.config_wording import harmless, hint_of, message_of, shown
 from snow_assets.errors import ConfigError
 
 _TOP = ("pulls", "instance", "defaults")
 _PULL = tuple(name for name in PullConfig.model_fields if name != "name")
 _DEFAULTS = tuple(name for name in _PULL if name != "table")
+_MOST_NODES = 100_000
+_SHAPE = "it needs a map pulls: with a map such as NAME: {table: TABLE}"
 _SECRETS = ("username", "user", "password", "client_id", "client_secret", "token", "api_key")
 
 Location = tuple[str | int, ...]
@@ -76,22 +79,31 @@ def _parse(path: Path) -> Any:
     except UnicodeDecodeError:
         raise ConfigError("is not UTF-8 text", key="pulls", value=path, hint="save it as UTF-8") from None
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", key="pulls", value=path) from None
+        hint = "name a file that can be read with --pulls or SNOW_PULLS"
+        raise ConfigError(f"cannot be read: {error.strerror}", key="pulls", value=path, hint=hint) from None
     if text.lstrip().startswith("{"):  # JSON may be indented by tabs, YAML may not
         text = re.sub(r"^\t+", lambda match: "  " * len(match[0]), text, flags=re.MULTILINE)
     try:
-        return YAML(typ="rt").load(text)
+        document = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         raise _syntax_error(path, error) from None
-    except (YAMLError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ConfigError("is nested too deeply", key="pulls", value=path, hint=_SHAPE) from None
+    except (YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"is not YAML: {reason}", key="pulls", value=path) from None
+        raise ConfigError(f"is not YAML: {reason}", key="pulls", value=path, hint=_SHAPE) from None
+    if _nodes(document) > _MOST_NODES:
+        message = f"holds more than {_MOST_NODES:,} values once its aliases are filled in"
+        raise ConfigError(message, key="pulls", value=path, hint="take out the aliases (*name)")
+    return document
 
 
 def _syntax_error(path: Path, error: MarkedYAMLError) -> ConfigError:
     mark = error.problem_mark or error.context_mark
     line = f", line {mark.line + 1}" if mark else ""
-    problem = " ".join((error.problem or "cannot be read").split())
+    problem = " ".join((error.problem or "cannot be read").split()).removeprefix("but ")
+    if r"'\t'" in problem:
+        return ConfigError(f"is not YAML{line}: a tab", key="pulls", value=path, hint="indent by spaces, not by tabs")
     duplicate = re.match(r'found duplicate key "([^"]*)"', problem)
     if duplicate:
         return ConfigError(f"is there twice in {path}{line}", key=duplicate[1], hint="keep one of them")
@@ -122,7 +134,7 @@ class _Reader:
             if key not in _TOP:
                 close = nearest(str(key), _TOP)
                 hint = f"did you mean {close}?" if close else f"known keys: {', '.join(_TOP)}"
-                self._add((key,), "is not a known key", value=value, hint=hint)
+                self._add((key,), "is not a known key", value=harmless(value) if close else "", hint=hint)
         instance = self._model(InstanceConfig, self._map(plain, "instance"), ("instance",))
         defaults = self._defaults(self._map(plain, "defaults"))
         pulls = self._pulls(plain, defaults)
@@ -133,7 +145,8 @@ class _Reader:
     def _map(self, plain: dict[Any, Any], key: str) -> dict[Any, Any]:
         found = plain.get(key)
         if found is not None and not isinstance(found, dict):
-            self._add((key,), "is not a map", value=found)
+            hint = "write NAME: {table: TABLE} under it" if key == "pulls" else f"write keys and values under {key}:"
+            self._add((key,), "is not a map", value=found, hint=hint)
         return found if isinstance(found, dict) else {}
 
     def _defaults(self, defaults: dict[Any, Any]) -> dict[Any, Any]:
@@ -157,7 +170,7 @@ class _Reader:
                 self._add(where, "is not a map", value=pull, hint="a pull needs at least table:")
                 continue
             twin = seen.setdefault(str(name).lower(), str(name))
-            if twin != name:
+            if twin != str(name):
                 self._add(where, f"differs from {twin} only by case", hint="they would share a folder: rename one")
             if "name" in pull:
                 self._add((*where, "name"), "is not a known key", value=pull["name"], hint="a pull's key is its name")
@@ -170,7 +183,7 @@ class _Reader:
     def _model(self, kind: type[BaseModel], data: dict[Any, Any], where: Location) -> BaseModel | None:
         stray = [key for key in data if not isinstance(key, str)]
         for key in stray:
-            self._add((*where, key), "is not a known key", value=data[key])
+            self._add((*where, key), "is not a known key")
         try:
             model = kind.model_validate({key: value for key, value in data.items() if isinstance(key, str)})
         except ValidationError as error:
@@ -184,25 +197,42 @@ class _Reader:
         if problem["type"] == "too_short" and _dig(data, location):
             return  # not empty: its items were refused, each by a problem of its own
         if location == ("name",):  # the pull's own key in the map
-            self._add(where, _message(problem), hint="rename the pull")
+            self._add(where, message_of(problem), hint="rename the pull")
             return
         if problem["type"] == "missing":
-            self._add((*where, *location), "is missing", hint=f"add {location[-1]}: under {where[-1]}:")
+            parent = (*where, *location)[-2]
+            self._add((*where, *location), "is missing", hint=f"add {location[-1]}: under {parent}:")
             return
-        hint = _unknown_hint(location, where) if problem["type"] == "extra_forbidden" else _hint(location)
+        hint = _unknown_hint(location, where) if problem["type"] == "extra_forbidden" else hint_of(location)
         value = _dig(data, location)
-        if problem["type"] == "extra_forbidden" and (where[0] == "instance" or _secret(str(location[-1]))):
-            value = ""  # it may be a secret: not to be repeated
-        self._add((*where, *location), _message(problem), value=value, hint=hint)
+        if problem["type"] == "extra_forbidden":
+            # It may be a secret, unless its key is a known one misspelt: not to be repeated.
+            value = harmless(value) if where[0] != "instance" and hint.startswith("did you mean") else ""
+        if location[-1] in ("url", "proxy"):
+            value = str(value).rpartition("@")[2]  # before it there may be a password
+        self._add((*where, *location), message_of(problem), value=value, hint=hint)
 
     def _add(self, location: Location, message: str, *, value: object = "", hint: str = "") -> None:
         line = _line(self.document, location)
         text = f"{message}, in {self.path} line {line}" if location else f"{message}, in {self.path}"
         key = ".".join(str(part) for part in location) or "pulls"
-        self.problems.append((line, ConfigError(text, key=key, value=_shown(value), hint=hint)))
+        self.problems.append((line, ConfigError(text, key=key, value=shown(value), hint=hint)))
 
     def _sorted(self) -> list[ConfigError]:
         return [error for _, error in sorted(self.problems, key=lambda pair: pair[0])]
+
+
+def _nodes(root: Any) -> int:
+    """How many values a document holds, those behind aliases each time they are named; stops above the limit."""
+    count, waiting = 0, [root]
+    while waiting and count <= _MOST_NODES:
+        node = waiting.pop()
+        count += 1
+        if isinstance(node, Mapping):
+            waiting += [part for pair in node.items() for part in pair]
+        elif isinstance(node, list | tuple | set):
+            waiting += node
+    return count
 
 
 def _plain(node: Any) -> Any:
@@ -247,41 +277,6 @@ def _dig(data: Any, location: Location) -> Any:
     return data
 
 
-def _shown(value: object) -> str:
-    if value is None:
-        return "null"
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    text = re.sub(r"//[^/]*@", "//", text)  # what stands before a host may hold a password
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _message(problem: dict[str, Any]) -> str:
-    """Pydantic's message in our words."""
-    kind, context = problem["type"], problem.get("ctx", {})
-    if kind == "value_error":
-        return str(context.get("error", problem["msg"]))
-    return str(_MESSAGES.get(kind, problem["msg"])).format(**context)
-
-
-_MESSAGES = {
-    "extra_forbidden": "is not a known key",
-    "greater_than_equal": "is less than {ge}",
-    "greater_than": "is not more than {gt}",
-    "less_than_equal": "is more than {le}",
-    "int_type": "is not a whole number",
-    "float_type": "is not a number",
-    "float_parsing": "is not a number",
-    "finite_number": "is not a finite number",
-    "string_type": "is not text",
-    "bool_type": "is neither true nor false",
-    "tuple_type": "is not a list",
-    "too_short": "is an empty list",
-    "literal_error": "is not one of {expected}",
-    "model_type": "is not a map",
-    "model_attributes_type": "is not a map",
-}
-
-
 def _unknown_hint(location: Location, where: Location) -> str:
     word = str(location[-1])
     if _secret(word):
@@ -302,21 +297,3 @@ def _known(location: Location, where: Location) -> Sequence[str]:
     if where[0] == "instance":
         return tuple(InstanceConfig.model_fields)
     return _DEFAULTS if where[0] == "defaults" else _PULL
-
-
-def _hint(location: Location) -> str:
-    return _HINTS.get(str(location[0]), "")
-
-
-_HINTS = {
-    "fields": "write a list, such as [sys_id, number], or leave it out for all columns",
-    "key": "write a list of fields, such as [number]",
-    "display_value": "write all, true or false",
-    "schedule": 'write cron and timezone, such as schedule: {cron: "0 2 * * *", timezone: Europe/Berlin}',
-    "timeout": "write seconds, or {connect: 10, read: 90}",
-    "max_plan_age": "write seconds, or 24h, 90m, 2d",
-    "max_wait": "write seconds, or 15m",
-    "page_size": "write 1 to 10000",
-    "max_workers": "write 1 to 256",
-    "url": "write https://<instance>.service-now.com",
-}

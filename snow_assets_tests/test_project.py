@@ -30,6 +30,7 @@ PARTS = {
     "config_cron": "config",
     "config_environment": "config",
     "config_models": "config",
+    "config_wording": "config",
     "config_yaml": "config",
     "dagster_home": "errors",
     "reader": "pulls",

@@ -19,7 +19,7 @@ from snow_assets.assets.pull import pull_parts
 from snow_assets.assets.slices import SlicesFailed
 from snow_assets.config import Credentials, Environment, PullConfig, Settings
 from snow_assets.dagster_home import write_dagster_home
-from snow_assets.errors import PlanIncomplete, SnowError
+from snow_assets.errors import ConfigError, PlanIncomplete, SnowError
 from snow_assets.pulls import (
     Dataset,
     Landing,
@@ -208,7 +208,13 @@ def local_instance(environment: Environment) -> Iterator[dg.DagsterInstance]:
     home = environment.dagster_home
     write_dagster_home(home)
     os.environ["DAGSTER_HOME"] = str(home)
-    with dg.DagsterInstance.get() as instance:
+    try:
+        instance = dg.DagsterInstance.get()
+    except dg.DagsterInvalidConfigError as error:
+        found = "; ".join(each.message for each in error.errors)
+        hint = "mend dagster.yaml, or move it away: the next pull writes a new one"
+        raise ConfigError(f"its dagster.yaml: {found}", key="DAGSTER_HOME", value=home, hint=hint) from None
+    with instance:
         yield instance
 
 

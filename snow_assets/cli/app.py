@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from snow_assets.errors import CredentialsError, HostError, InstanceUnavailable, RequestFailed, SnowError
+from snow_assets.errors import (
+    CredentialsError,
+    HostError,
+    InstanceUnavailable,
+    LandingError,
+    RequestFailed,
+    SnowError,
+)
 
 if TYPE_CHECKING:
     from snow_assets.config import Environment, PullConfig, Settings
@@ -62,10 +69,23 @@ class App:
         return self.settings if self.pulls or self.environment.pulls_path.exists() else None
 
     def landing(self, pull: str) -> Landing:
-        """The landing of a pull; nothing is created."""
+        """The landing of a pull; nothing is created. Raises ``LandingError`` where the data folder is none."""
         from snow_assets.pulls import Landing
 
-        return Landing.open(self.environment.data_dir, pull)
+        landing = Landing.open(self.environment.data_dir, pull)
+        if landing.is_local:
+            nearest = next(path for path in (Path(landing.location), *Path(landing.location).parents) if path.exists())
+            if not nearest.is_dir():
+                hint = "choose another folder with --data or SNOW_DATA_DIR"
+                raise LandingError(f"{nearest} is not a folder", key="data", value=landing.location, hint=hint)
+        return landing
+
+    def known(self, name: str) -> str:
+        """``name`` where it is declared, or has landed something. Raises ``ConfigError`` that suggests the nearest."""
+        landed = name.isidentifier() and Path(self.landing(name).location).is_dir()
+        if landed or (self.declared is None and name.isidentifier()):
+            return name
+        return self.settings.pull(name).name
 
     @contextmanager
     def client(self, pull: PullConfig | None = None, table: str = "") -> Iterator[Client]:
@@ -73,18 +93,21 @@ class App:
 
         Errors leave naming the setting or the table that they come from.
         """
-        with self._client(pull) as client:
-            try:
+        try:
+            with self._client(pull) as client:
                 yield client
-            except SnowError as error:
-                self.locate(error, pull.table if pull else table)
-                raise
+        except SnowError as error:
+            self.locate(error, pull.table if pull else table)
+            raise
 
     def locate(self, error: SnowError, table: str = "") -> None:
         """Give an error of the instance that names no key the setting, or the table, that it comes from."""
         from snow_assets.config import Credentials, InstanceConfig
 
         if error.key:
+            given = {"url": self._url_key, "ca_bundle": "instance.ca_bundle"}
+            given["proxy"] = "SNOW_PROXY" if self.environment.get("SNOW_PROXY") else "instance.proxy"
+            error.key = given.get(error.key, error.key)
             return
         if isinstance(error, HostError | InstanceUnavailable):
             instance = self.declared.instance if self.declared else InstanceConfig()
@@ -113,7 +136,7 @@ class App:
             self.environment.require_url(instance),
             Credentials.from_environment(self.environment),
             allow_http=instance.allow_http,
-            proxy=instance.proxy,
+            proxy=self.environment.proxy(instance),
             ca_bundle=instance.ca_bundle,
             **options,
         )

@@ -28,11 +28,16 @@ def init(app: App, tables: str) -> None:
     cost of each table beside it. An existing pulls.yaml is not overwritten; other files that exist are left as they
     are.
     """
+    from snow_assets.cli.home import check_dagster_home
     from snow_assets.dagster_home import remember_dagster_home, write_dagster_home
 
     target = app.environment.pulls_path
     if target.exists():
         raise ConfigError("exists already", key="pulls", value=target, hint="remove it, or name another with --pulls")
+    nearest = next(path for path in target.parents if path.exists())
+    if not nearest.is_dir():
+        raise ConfigError(f"{nearest} is not a folder", key="pulls", value=target, hint="name another with --pulls")
+    check_dagster_home(app.environment.dagster_home)
     names = _names(tables)
     found = _find(replace(app, undeclared=True), names)
     content = pulls_yaml(found)

@@ -38,7 +38,7 @@ def _lines(app: App, name: str) -> Iterator[bytes]:
     from snow_assets.pulls.records import json_lines, raw_records
     from snow_assets.reader import dataset_of, relative_files
 
-    landing = app.landing(name)
+    landing = app.landing(app.known(name))
     dataset = dataset_of(landing)
     for path in relative_files(landing, dataset):
         plan = landing.read_plan(path.partition("/")[0])
@@ -49,7 +49,7 @@ def _lines(app: App, name: str) -> Iterator[bytes]:
 def _write(out: Path, lines: Iterator[bytes]) -> int:
     """Write ``out`` by a temporary file beside it; returns the number of lines."""
     if not out.parent.is_dir():
-        raise ConfigError("is not in a folder that exists", key="--out", value=out)
+        raise ConfigError("is not in a folder that exists", key="--out", value=out, hint=f"mkdir -p {out.parent}")
     scratch = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         with scratch.open("wb") as file:

@@ -55,19 +55,23 @@ def pull(app: App, names: tuple[str, ...], every: bool, new: bool, accept: str |
 
 def _chosen(app: App, names: tuple[str, ...], every: bool) -> list[PullConfig]:
     if bool(names) == every:
-        raise click.UsageError("name the pulls, or say --all", ctx=click.get_current_context())
+        both = " (not both)" if every else ""
+        raise click.UsageError(f"name the pulls, or say --all{both}", ctx=click.get_current_context())
     return [app.settings.pull(name) for name in dict.fromkeys(names)] if names else list(app.settings.pulls.values())
 
 
 def _check(app: App, pulls: list[PullConfig], new: bool, accept: str | None) -> None:
     """What can be told before anything is started or written."""
+    from snow_assets.cli.home import check_dagster_home
     from snow_assets.config import Credentials
     from snow_assets.servicenow.query import EncodedQuery
 
     app.environment.require_url(app.settings.instance)
     Credentials.from_environment(app.environment)
+    check_dagster_home(app.environment.dagster_home)
     for each in pulls:
-        EncodedQuery.parse(each.query)
+        with _placed(app, each):
+            EncodedQuery.parse(each.query)
         app.landing(each.name).check_writable()
     if accept is not None:
         _check_accept(app, pulls, new, accept)
@@ -75,10 +79,46 @@ def _check(app: App, pulls: list[PullConfig], new: bool, accept: str | None) -> 
         client.clock()  # one request: does the host answer, does it know us?
 
 
+def _look_first(app: App, pull: PullConfig) -> None:
+    """One request, before the first plan of a pull: a table or a field that is not there starts and writes nothing."""
+    from snow_assets.servicenow.exchange import Tally
+    from snow_assets.servicenow.honoured import must_be_honoured, must_exist, visible_fields
+    from snow_assets.servicenow.query import EncodedQuery
+
+    if app.landing(pull.name).plan_ids():
+        return
+    query = EncodedQuery.parse(pull.query)
+    asked = tuple(dict.fromkeys(("sys_id", *(pull.fields or ()), *query.fields)))
+    with _placed(app, pull), app.client(pull) as client:
+        visible = client.run(visible_fields(pull.table, asked, client.policy, Tally(), limits=(10,)))
+        if visible is not None:  # else only the dictionary can tell: the plan asks it
+            must_be_honoured(query, visible, pull.table)
+            must_exist(pull.fields or (), visible, pull.table)
+
+
+@contextmanager
+def _placed(app: App, pull: PullConfig) -> Iterator[None]:
+    """Let an error about what the pull declares say where that is declared."""
+    try:
+        yield
+    except SnowError as error:
+        _place(app, pull, error)
+        raise
+
+
+def _place(app: App, pull: PullConfig, error: SnowError) -> None:
+    from snow_assets.config import place_of
+
+    if error.key in ("table", "query", "fields", "key") and error.exit_code != 1:
+        place = place_of(app.settings.path, "pulls", pull.name, error.key)
+        error.key, error.message = f"pulls.{pull.name}.{error.key}", f"{error.message}, {place}"
+
+
 def _check_accept(app: App, pulls: list[PullConfig], new: bool, accept: str) -> None:
     """A plan is accepted by its name, so that nobody accepts another than the one that was looked at."""
     if new or len(pulls) != 1:
-        raise ConfigError("goes with one pull, and not with --new", key="--accept", value=accept)
+        hint = "a plan is published as it is: name its pull alone"
+        raise ConfigError("goes with one pull, and not with --new", key="--accept", value=accept, hint=hint)
     newest = app.landing(pulls[0].name).latest_plan()
     if newest is None or newest.plan_id != accept:
         hint = f"its newest plan is {newest.plan_id}" if newest else "it has no plan"
@@ -91,6 +131,7 @@ def _one(app: App, pull: PullConfig, new: bool, accept: str | None) -> tuple[int
 
     started = time.monotonic()
     try:
+        _look_first(app, pull)
         with progress_bar(pull.name) as listener, _stdout_kept(app):
             outcome = run_pull(app.settings, app.environment, pull.name, new=new, accept=accept, on_progress=listener)
     except Exception as raised:  # noqa: BLE001 - one pull's failure must not hide the results of the others
@@ -121,6 +162,7 @@ def _stdout_kept(app: App) -> Iterator[None]:
 
 def _failed(app: App, pull: PullConfig, error: SnowError) -> tuple[int, dict[str, Any], bool]:
     app.locate(error, pull.table)
+    _place(app, pull, error)
     note(f"error: {error}")
     data = {"pull": pull.name, "published": False, "error": error.as_dict(), "retryable": error.exit_code == 1}
     return error.exit_code, data, isinstance(error, _FOR_ALL)

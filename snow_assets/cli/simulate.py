@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from snow_assets.errors import ConfigError
 if TYPE_CHECKING:
     from snow_assets.simulator import Simulator
 
+LONGEST = 300  # characters of what the simulator says of a wrong file
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -25,6 +27,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--at", metavar="TIME", help="What the instance's clock shows, such as 2016-05-01T12:00:00 (UTC).")
 @click.option("--faults", type=FILE, help="Fault rules to start with, YAML or JSON.")
 @click.option("--seed", type=int, default=1, help="Of the generated rows.  [1]")
+@click.option("--tls-cert", type=FILE, help="Serve https with this certificate (PEM); clients need its ca_bundle.")
+@click.option("--tls-key", type=FILE, help="Its private key (PEM), where it is in a file of its own.")
 @command_options
 def simulate(
     app: App,
@@ -34,17 +38,22 @@ def simulate(
     at: str | None,
     faults: Path | None,
     seed: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
 ) -> None:
     """Run an embedded ServiceNow instance until a signal comes, and print how to reach it.
 
     The three lines on stdout are what .env needs. Faults can be added and cleared while it runs, over HTTP at
     /simulator/faults.
     """
+    tls = _tls(tls_cert, tls_key)
     sim = _instance(rows, event_log, at, faults, seed)
     try:
-        server = sim.serve(port)
+        server = sim.serve(port, tls=tls)
     except OSError as error:
-        raise ConfigError(error.strerror or "cannot be used", key="--port", value=port, hint="or 0") from None
+        raise ConfigError(
+            error.strerror or "cannot be used", key="--port", value=port, hint="0 takes a free one"
+        ) from None
     with server:
         data = {"url": server.url, "username": server.username, "password": server.password}
         variables = zip(("SNOW_INSTANCE_URL", "SNOW_USERNAME", "SNOW_PASSWORD"), data.values(), strict=True)
@@ -61,13 +70,38 @@ def _instance(
     try:
         sim = Simulator(dict(map(_count, rows)), seed, at=_moment(at), event_log=event_log)
     except ValueError as error:
-        raise ConfigError(str(error), key="--event-log" if event_log else "--rows") from None
+        key, value = ("--event-log", event_log) if event_log else ("--rows", " ".join(rows))
+        message = _short(error).removeprefix(f"{event_log}: ")
+        raise ConfigError(message, key=key, value=value, hint="see docs/simulator.md") from None
     if faults:
         try:
             sim.faults.load(faults)
         except (ValueError, UnicodeDecodeError) as error:
-            raise ConfigError(str(error), key="--faults", value=faults) from None
+            raise ConfigError(_short(error), key="--faults", value=faults, hint="see docs/simulator.md") from None
     return sim
+
+
+def _short(error: Exception) -> str:
+    """One line; whatever is known of tables and kinds of fault would fill a screen."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        if key is None:
+            return None
+        raise ConfigError("is not given, but --tls-key is", key="--tls-cert", hint="give both, or neither")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or "is unreadable"
+        if isinstance(error, ssl.SSLError):
+            reason = "there is no certificate with its key in it"
+        hint = "name PEM files: the certificate, and its key without a password"
+        raise ConfigError(f"cannot be used: {reason}", key="--tls-cert", value=certificate, hint=hint) from None
+    return context
 
 
 def _count(text: str) -> tuple[str, int]:

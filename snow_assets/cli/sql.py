@@ -33,6 +33,8 @@ def sql(app: App, query: str, form: str | None) -> None:
     from snow_assets.reader import connect
 
     text = sys.stdin.read() if query == "-" else query
+    if not text.strip(" \t\r\n;"):
+        raise ConfigError("is empty", key="query", value=text, hint='such as "select count(*) from NAME"')
     declared = list(app.declared.pulls) if app.declared else []
     connection = connect(app.environment.data_dir, declared)
     try:

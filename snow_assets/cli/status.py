@@ -23,32 +23,17 @@ def status(app: App, name: str | None) -> None:
     """
     from snow_assets.pulls import pull_status
 
-    names = [_known(app, name)] if name else list(app.settings.pulls)
+    names = [app.known(name)] if name else list(app.settings.pulls)
     found = [pull_status(each, app.landing(each)) for each in names]
     shown = [_data(each) for each in found]
     head = ("pull", "state", "plan", "counted", "slices", "missing", "published", "rows", "running")
     app.result(shown[0] if name else {"pulls": shown}, table_lines(head, [_row(each) for each in found]))
 
 
-def _known(app: App, name: str) -> str:
-    """A name that is declared, or that has landed something."""
-    from pathlib import Path
-
-    location = app.landing(name).location
-    if app.declared is None or Path(location).is_dir():
-        return name
-    return app.settings.pull(name).name
-
-
-def _state(found: PullStatus) -> str:
-    """In words that do not claim that something is going on: ``running`` tells that."""
-    return "unfinished" if found.state == "landing" else found.state
-
-
 def _data(found: PullStatus) -> dict[str, Any]:
     return {
         "pull": found.pull,
-        "state": _state(found),
+        "state": found.state,
         "plan": found.plan,
         "as_of": found.as_of.isoformat() if found.as_of else None,
         "counted": found.counted,
@@ -62,4 +47,4 @@ def _row(found: PullStatus) -> tuple[object, ...]:
     slices = f"{found.landed}/{found.total}" if found.total else ""
     missing = len(found.missing) or ""
     published = (found.published_plan, found.published_rows)
-    return (found.pull, _state(found), found.plan, found.counted, slices, missing, *published, found.running)
+    return (found.pull, found.state, found.plan, found.counted, slices, missing, *published, found.running)

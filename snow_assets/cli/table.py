@@ -17,7 +17,7 @@ def table(app: App, name: str) -> None:
     """
     from snow_assets.reader import data_of, dataset_of
 
-    landing = app.landing(name)
+    landing = app.landing(app.known(name))
     dataset = dataset_of(landing)
     location = dataset.location
     files = f"snow_assets.files({name!r}, data={data_of(landing)!r})"

@@ -11,15 +11,15 @@ from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.lease import lease_holder
 from snow_assets.pulls.plan import Plan
 
-State = Literal["none", "planned", "landing", "complete", "published"]
+State = Literal["none", "planned", "unfinished", "complete", "published"]
 
 
 @dataclass(frozen=True, slots=True)
 class PullStatus:
     """The newest plan of a pull, and its dataset. ``missing`` are the partition keys that have not landed, in order.
 
-    ``state``: ``none`` (no plan), ``planned`` (nothing landed yet), ``landing`` (some slices), ``complete`` (all, not
-    published), ``published``. ``running`` names the holder of the lease.
+    ``state``: ``none`` (no plan), ``planned`` (nothing landed yet), ``unfinished`` (some slices), ``complete`` (all,
+    not published), ``published``: none claims that something goes on now. ``running`` names the holder of the lease.
     """
 
     pull: str
@@ -74,4 +74,4 @@ def _state(plan: Plan, landed: int, is_published: bool) -> State:
         return "published"
     if landed == len(plan.slices):
         return "complete"
-    return "landing" if landed else "planned"
+    return "unfinished" if landed else "planned"
