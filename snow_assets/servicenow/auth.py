@@ -16,6 +16,7 @@ import msgspec
 
 from snow_assets.errors import CredentialsError
 from snow_assets.servicenow import faults
+from snow_assets.servicenow.decoding import BOM, NOT_JSON
 from snow_assets.servicenow.exchange import Answer
 
 if TYPE_CHECKING:
@@ -243,8 +244,8 @@ def _no_token(answer: Answer, what: str) -> Answer:
 
 def _object(answer: Answer) -> dict[str, Any]:
     try:
-        given = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        given = msgspec.json.decode(answer.body.removeprefix(BOM))
+    except NOT_JSON:
         return {}
     return given if isinstance(given, dict) else {}
 

@@ -14,6 +14,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 BOM: Final = b"\xef\xbb\xbf"
+# What a body that is no JSON raises; values nested too deep to be read are a RecursionError.
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _EXECUTION_TIME: Final = "maximum execution time exceeded"
 
 
@@ -27,7 +29,10 @@ class PageFault(Exception):
 
 
 class Decoded(NamedTuple):
-    """The records of one body. ``ids[i]`` is the sys_id of ``records[i]``, a string that is not empty."""
+    """The records of one body. ``ids[i]`` is the sys_id of ``records[i]``, a string that is not empty.
+
+    Of a decoder with a key of its own, it is the key's values: of one field the value, of several a JSON list.
+    """
 
     records: list[Any]
     ids: list[str]
@@ -48,9 +53,15 @@ class Decoder(Protocol):
 class DictDecoder:
     """Records as plain dicts, as ``json.loads`` would give them."""
 
+    def __init__(self, *, identified: bool = True) -> None:
+        """``identified=False``: the records need no sys_id, and their ids are their places in the body."""
+        self.identified = identified
+
     def decode(self, body: bytes) -> Decoded:
         """See ``Decoder``."""
         records = _record_list(self.parse(body))
+        if not self.identified:
+            return Decoded(records, [str(place) for place in range(len(records))])
         return Decoded(records, [_sys_id(record.get("sys_id")) for record in records])
 
     def lacking(self, records: Sequence[Any], field: str) -> bool:
@@ -62,11 +73,11 @@ class DictDecoder:
         """The JSON object in ``body``, free of an ``error``. Raises ``PageFault``."""
         try:
             envelope = msgspec.json.decode(body.removeprefix(BOM))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _syntax_fault(body, str(error)) from None
+        except NOT_JSON as error:
+            raise _syntax_fault(body, error) from None
         if not isinstance(envelope, dict):
             raise PageFault({type(None): "null_body", list: "list_body"}.get(type(envelope), "not_an_object"))
-        _refuse_error(envelope.get("error"))
+        _refuse_error(envelope.get("error"), envelope.get("status"))
         return envelope
 
 
@@ -88,13 +99,17 @@ class StructDecoder:
     Keys that are not in ``fields`` are passed over.
     """
 
-    def __init__(self, fields: Sequence[str]) -> None:
-        """``fields``: distinct names, dot-walked ones included, ``sys_id`` among them; else ``ValueError``."""
-        if "sys_id" not in fields or len(set(fields)) != len(fields):
-            raise ValueError("fields must be distinct and hold sys_id")
+    def __init__(self, fields: Sequence[str], key: Sequence[str] = ()) -> None:
+        """``fields``: distinct names, dot-walked ones included, ``sys_id`` or all of ``key`` among them.
+
+        ``key`` are the fields that name a row of a table without a usable sys_id. Else ``ValueError``.
+        """
+        if not set(key or ("sys_id",)) <= set(fields) or len(set(fields)) != len(fields):
+            raise ValueError("fields must be distinct and hold sys_id, or the whole key")
         self.fields = tuple(fields)
         self.attributes = {field: f"f{index}" for index, field in enumerate(self.fields)}
-        self._sys_id = self.attributes["sys_id"]
+        self._sys_id = "" if key else self.attributes["sys_id"]
+        self._key = {self.attributes[name]: name for name in key}
         self.record_type: type[msgspec.Struct] = msgspec.defstruct(
             "Record",
             [(name, Cell | str | None | UnsetType, UNSET) for name in self.attributes.values()],
@@ -103,7 +118,7 @@ class StructDecoder:
         )
         envelope = msgspec.defstruct(
             "Envelope",
-            [("result", list[self.record_type]), ("error", Any, None)],  # type: ignore[name-defined]
+            [("result", list[self.record_type]), ("error", Any, None), ("status", Any, None)],  # type: ignore[name-defined]
         )
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(envelope)
 
@@ -113,9 +128,9 @@ class StructDecoder:
             envelope = self._decoder.decode(body.removeprefix(BOM))
         except msgspec.ValidationError:
             return self._decode_plainly(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _syntax_fault(body, str(error)) from None
-        _refuse_error(envelope.error)
+        except NOT_JSON as error:
+            raise _syntax_fault(body, error) from None
+        _refuse_error(envelope.error, envelope.status)
         return self._decoded(envelope.result)
 
     def lacking(self, records: Sequence[Any], field: str) -> bool:
@@ -125,11 +140,17 @@ class StructDecoder:
 
     def _decode_plainly(self, body: bytes) -> Decoded:
         records = _record_list(DictDecoder.parse(body))
-        return self._decoded([self._typed(record) for record in records])
+        ids = [_sys_id(record.get("sys_id")) for record in records]  # before numbers and lists become texts
+        return Decoded([self._typed(record) for record in records], ids)
 
     def _decoded(self, records: list[Any]) -> Decoded:
+        if self._key:
+            return Decoded(records, [self._key_of(record) for record in records])
         ids = [_sys_id(getattr(record, self._sys_id)) for record in records]
         return Decoded(records, ids)
+
+    def _key_of(self, record: Any) -> str:
+        return key_id([_key_value(getattr(record, attribute), name) for attribute, name in self._key.items()])
 
     def _typed(self, record: dict[str, Any]) -> msgspec.Struct:
         known = {name: _typed_field(record[field]) for field, name in self.attributes.items() if field in record}
@@ -165,18 +186,36 @@ def _sys_id(raw: Any) -> str:
     return raw
 
 
-def _refuse_error(error: Any) -> None:
-    if not error:
+def key_id(values: Sequence[str]) -> str:
+    """The id of a row that these values name together."""
+    return values[0] if len(values) == 1 else msgspec.json.encode(values).decode()
+
+
+def key_values(row_id: str, key: Sequence[str]) -> list[str]:
+    """The values in an id that ``key_id`` made of the fields of ``key``."""
+    return [row_id] if len(key) == 1 else msgspec.json.decode(row_id, type=list[str])
+
+
+def _key_value(raw: Any, field: str) -> str:
+    """A key's stored value, which may be empty. Not sent is another matter: then the row cannot be named."""
+    value = raw.value if isinstance(raw, Cell) else raw
+    if raw is UNSET or (value is None and isinstance(raw, Cell)):
+        raise PageFault("missing_sys_id", f"a record without {field}, of the key")
+    return value or ""
+
+
+def _refuse_error(error: Any, status: Any) -> None:
+    if not error and status != "failure":  # only refusals have a status
         return
     text = error.get("message") if isinstance(error, dict) else error
     if _EXECUTION_TIME in str(error):
         raise PageFault("execution_time", "an error beside the rows")
-    raise PageFault("error_in_200", " ".join(str(text).split())[:200])
+    raise PageFault("error_in_200", " ".join(str(text or "status failure").split())[:200])
 
 
-def _syntax_fault(body: bytes, message: str) -> PageFault:
+def _syntax_fault(body: bytes, error: Exception) -> PageFault:
     if not body.removeprefix(BOM).strip():
         return PageFault("empty_body")
     if _EXECUTION_TIME.encode() in body:
         return PageFault("execution_time", "broken JSON with the platform's text")
-    return PageFault("truncated_json" if "truncated" in message else "malformed_json", message)
+    return PageFault("truncated_json" if "truncated" in str(error) else "malformed_json", str(error))

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from snow_assets.servicenow.decoding import BOM, Cell, Decoded, Decoder, DictDecoder, PageFault, StructDecoder
+from snow_assets.servicenow.decoding import BOM, NOT_JSON, Cell, Decoded, Decoder, DictDecoder, PageFault, StructDecoder
 from snow_assets.servicenow.exchange import Answer, Page, Request
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _BY_STATUS: Final = {202: "accepted_202", 401: "unauthorized", 404: "not_found"}
-_GATEWAY: Final = frozenset({408, 502, 503, 504})
+_GATEWAY: Final = frozenset({408, 499, 502, 503, 504})
 _HEX: Final = re.compile(r"[0-9a-f]{32}")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _LOGIN: Final = re.compile(rb"user_password|sysparm_login|login\.do|type=[\"']?password|SAMLRequest", re.IGNORECASE)
@@ -189,7 +189,7 @@ def _platform_message(answer: Answer) -> str:
     """The platform's own words for an error, clipped: ``message: detail``; ``""`` where there is no envelope."""
     try:
         envelope = msgspec.json.decode(answer.body.removeprefix(BOM))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return ""
     error = envelope.get("error") if isinstance(envelope, Mapping) else None
     if not isinstance(error, Mapping):

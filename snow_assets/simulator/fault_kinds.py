@@ -6,26 +6,67 @@ bodies, broken connections, wrong rows, wrong counts.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
-from snow_assets.simulator.wire import HTML, Asked, Delivery, Reply, failure
-
-Parameters: TypeAlias = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a fault may need to know: the request, the clock, and how to answer another one."""
-
-    asked: Asked
-    now: float
-    again: Callable[[Asked], Reply]
-
-
-Change: TypeAlias = Callable[[Reply, Context, Parameters], Reply]
+from snow_assets.simulator.fault_effects import (
+    CANCELLED,
+    CANCELLED_DETAIL,
+    HIBERNATING,
+    LOGIN,
+    OFFLINE,
+    PAGINATION,
+    Change,
+    Context,
+    any_status,
+    bom,
+    cancelled_shape,
+    delayed,
+    deliver,
+    framed,
+    front_end,
+    header,
+    in_envelope,
+    in_latin_1,
+    numbered,
+    on_body,
+    other_content_type,
+    packed,
+    rate_limited,
+    redirect,
+    reset_inside,
+    truncated,
+    unauthorized,
+    with_body,
+    with_error,
+    with_page,
+    zeroed,
+)
+from snow_assets.simulator.fault_rows import (
+    count_header,
+    counted_as_number,
+    cut_short,
+    doubled,
+    dropped,
+    emptied,
+    foreign,
+    last_replaced,
+    lie,
+    names_doubled,
+    no_date,
+    on_rows,
+    one_row,
+    overlapping,
+    repeated,
+    shifted,
+    turned_round,
+    widened,
+    with_sys_id,
+    with_value,
+    without,
+)
+from snow_assets.simulator.wire import HTML, Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,335 +79,153 @@ class FaultKind:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-CANCELLED = "Transaction cancelled: maximum execution time exceeded"
-CANCELLED_DETAIL = (
-    f"{CANCELLED} Check logs for error trace or enable glide.rest.debug property to verify REST request processing"
-)
-HIBERNATING = (
-    '<!DOCTYPE html><html><head><title>Hibernating Instance</title></head><body class="instance-hibernating-page">'
-    "<h1>Your instance is hibernating</h1><p>Sign in to the developer site to wake it.</p></body></html>"
-)
-OFFLINE = "<!DOCTYPE html><html><body><h1>Your instance is currently offline</h1></body></html>"
-LOGIN = (
-    '<!DOCTYPE html><html><head><title>Log in | ServiceNow</title></head><body><form action="login.do" method="post">'
-    '<input name="user_name"><input name="user_password" type="password"></form></body></html>'
-)
-
-
-def _instead(reply: Reply, new: Reply) -> Reply:
-    """``new`` in the place of ``reply``: same kind of request, so that rules still match it."""
-    new.kind, new.table = reply.kind, reply.table
-    new.delivery = reply.delivery
-    return new
-
-
-def _html(status: int, text: str) -> Change:
-    return lambda reply, context, given: _instead(reply, Reply(status, text.encode(), HTML))
-
-
-def _front_end(status: int, title: str) -> Change:
-    return _html(status, f"<html><head><title>{status} {title}</title></head><body><h1>{title}</h1></body></html>")
-
-
-def _error(status: int, message: str, detail: str | None = None) -> Change:
-    return lambda reply, context, given: _instead(reply, failure(status, message, detail))
-
-
-def _body(text: bytes, status: int = 200) -> Change:
-    return lambda reply, context, given: _instead(reply, Reply(status, text))
-
-
-def _rate_limited(reply: Reply, context: Context, given: Parameters) -> Reply:
-    limit, wait = given["limit"], given["retry_after"]
-    new = failure(429, "Rate limit exceeded", f"Rate limit of {limit} requests per hour for Table API exceeded")
-    reset = int(context.now + float(wait)) if given["reset"] is None else int(given["reset"])
-    new.headers = {"X-RateLimit-Limit": str(limit), "X-RateLimit-Rule": "2f3f4f5f6f7f8f901a2b3c4d5e6f7081"}
-    new.headers["X-RateLimit-Reset"] = str(reset)
-    if given["send_retry_after"]:
-        new.headers["Retry-After"] = str(wait)
-    return _instead(reply, new)
-
-
-def _unauthorized(reply: Reply, context: Context, given: Parameters) -> Reply:
-    new = failure(401, "User Not Authenticated", "Required to provide Auth information")
-    new.headers["WWW-Authenticate"] = 'BASIC realm="Service-now"'
-    new.close = True
-    return _instead(reply, new)
-
-
-def _redirect(reply: Reply, context: Context, given: Parameters) -> Reply:
-    new = Reply(302, b"", HTML)
-    new.headers["Location"] = given["location"]
-    return _instead(reply, new)
-
-
-def _any_status(reply: Reply, context: Context, given: Parameters) -> Reply:
-    new = Reply(int(given["status"]), str(given["body"]).encode(), given["content_type"])
-    new.headers = {str(name): str(value) for name, value in given["headers"].items()}
-    return _instead(reply, new)
-
-
-def _partly(reply: Reply, joint: bytes) -> Reply:
-    """The first half of the rows, then the error text of a cancelled transaction, all under status 200."""
-    records = reply.records or []
-    error = json.dumps({"message": CANCELLED, "detail": CANCELLED_DETAIL})
-    rows = b",".join(records[: max(1, len(records) // 2)] if records else [])
-    body = b'{"result":[' + rows + joint + b'],"error":' + error.encode() + b',"status":"failure"}'
-    reply.records, reply.body = None, body
-    return reply
-
-
-def _cancelled_shape(joint: bytes) -> Change:
-    return lambda reply, context, given: _partly(reply, joint)
-
-
-def _truncated(claim: bool) -> Change:
-    def change(reply: Reply, context: Context, given: Parameters) -> Reply:
-        reply.finish()
-        cut = int(len(reply.body) * float(given["at"]))
-        if claim:
-            reply.delivery.cut, reply.delivery.claim_whole = cut, True
-        else:
-            reply.body = reply.body[:cut]
-        return reply
-
-    return change
-
-
-def _deliver(**settings: Any) -> Change:
-    """Change how the answer is sent; a string names the parameter that gives the value."""
-
-    def change(reply: Reply, context: Context, given: Parameters) -> Reply:
-        for name, value in settings.items():
-            setattr(reply.delivery, name, float(given[value]) if isinstance(value, str) else value)
-        return reply
-
-    return change
-
-
-def _reset_inside(reply: Reply, context: Context, given: Parameters) -> Reply:
-    reply.finish()
-    reply.delivery.cut = int(len(reply.body) * float(given["at"]))
-    reply.delivery.claim_whole = reply.delivery.reset = True
-    return reply
-
-
-def _delayed(reply: Reply, context: Context, given: Parameters) -> Reply:
-    reply.delivery.delay += float(given["seconds"])
-    return reply
-
-
-def _bom(reply: Reply, context: Context, given: Parameters) -> Reply:
-    reply.finish()
-    reply.body = b"\xef\xbb\xbf" + reply.body
-    return reply
-
-
-def _content_type(reply: Reply, context: Context, given: Parameters) -> Reply:
-    reply.content_type = given["content_type"]
-    return reply
-
-
-def _on_rows(change: Callable[[list[bytes], list[str], Parameters], None]) -> Change:
-    """A fault of lists: changes the rows and their sys_ids in place; other answers stay as they are."""
-
-    def apply(reply: Reply, context: Context, given: Parameters) -> Reply:
-        if reply.records is not None:
-            change(reply.records, reply.ids, given)
-        return reply
-
-    return apply
-
-
-def _short(records: list[bytes], ids: list[str], given: Parameters) -> None:
-    keep = max(0, len(records) - int(given["rows"]))
-    del records[keep:], ids[keep:]
-
-
-def _drop(records: list[bytes], ids: list[str], given: Parameters) -> None:
-    wanted = given["lost"]
-    gone = [at for at, one in enumerate(ids) if one == wanted] if wanted else _middle(records, int(given["rows"]))
-    for at in reversed(gone):
-        del records[at], ids[at]
-
-
-def _middle(records: list[bytes], rows: int) -> list[int]:
-    start = max(0, (len(records) - rows) // 2)
-    return list(range(start, min(len(records), start + rows)))
-
-
-def _empty(records: list[bytes], ids: list[str], given: Parameters) -> None:
-    records.clear()
-    ids.clear()
-
-
-def _reversed(records: list[bytes], ids: list[str], given: Parameters) -> None:
-    records.reverse()
-    ids.reverse()
-
-
-def _doubled(records: list[bytes], ids: list[str], given: Parameters) -> None:
-    if records:
-        records.insert(0, records[0])
-        ids.insert(0, ids[0])
-
-
-def _last_replaced(text: bytes) -> Callable[[list[bytes], list[str], Parameters], None]:
-    def change(records: list[bytes], ids: list[str], given: Parameters) -> None:
-        if records:
-            records[-1] = text
-
-    return change
-
-
-def _without(records: list[bytes], ids: list[str], given: Parameters) -> None:
-    """Leave the fields out of every row, or of the last only."""
-    names = set(str(given["fields"]).split(","))
-    for at in range(len(records)) if given["every_row"] else range(len(records))[-1:]:
-        row = {name: value for name, value in json.loads(records[at]).items() if name not in names}
-        records[at] = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _foreign(reply: Reply, context: Context, given: Parameters) -> Reply:
-    """Put a row of another range in: the table's first, whatever was asked."""
-    if reply.records:
-        params = {**context.asked.params, "sysparm_query": f"{given['query']}ORDERBYsys_id", "sysparm_limit": "1"}
-        other = context.again(_like(context.asked, {**params, "sysparm_offset": "0"}))
-        if other.records:
-            reply.records[-1], reply.ids[-1] = other.records[0], other.ids[0]
-    return reply
-
-
-def _repeated(reply: Reply, context: Context, given: Parameters) -> Reply:
-    """The table's first page again, whatever the cursor says: as when the range term was dropped."""
-    if reply.records is not None:
-        words = context.asked.params.get("sysparm_query", "").split("^")
-        kept = "^".join(word for word in words if not word.startswith("sys_id"))
-        again = context.again(
-            _like(context.asked, {**context.asked.params, "sysparm_query": kept, "sysparm_offset": "0"})
-        )
-        again.headers = reply.headers
-        return again
-    return reply
-
-
-def _like(asked: Asked, params: dict[str, str]) -> Asked:
-    return Asked(asked.method, asked.target, asked.host, asked.path, params, asked.headers)
-
-
-def _count_header(change: Callable[[int, Parameters], str | None]) -> Change:
-    def apply(reply: Reply, context: Context, given: Parameters) -> Reply:
-        if "X-Total-Count" in reply.headers:
-            new = change(int(reply.headers["X-Total-Count"]), given)
-            reply.headers.pop("X-Total-Count")
-            if new is not None:
-                reply.headers["X-Total-Count"] = new
-        elif reply.kind == "count" and reply.status == 200:
-            return _count_body(reply, change, given)
-        return reply
-
-    return apply
-
-
-def _count_body(reply: Reply, change: Callable[[int, Parameters], str | None], given: Parameters) -> Reply:
-    document = json.loads(reply.body)
-    stats = document["result"].get("stats") if isinstance(document["result"], dict) else None
-    if stats and "count" in stats:
-        new = change(int(stats.pop("count")), given)
-        if new is not None:
-            stats["count"] = new
-        reply.body = json.dumps(document).encode()
-    return reply
-
-
-def _lie(count: int, given: Parameters) -> str:
-    return str(max(0, int(count * float(given["factor"])) + int(given["delta"])))
-
-
-def _no_date(reply: Reply, context: Context, given: Parameters) -> Reply:
-    reply.headers["Date"] = str(given["date"])
-    return reply
-
-
-_AT = {"at": 0.5}
+_CUT = {"at": 0.5, "behind": "", "lacks": 0}
 _KINDS = (
     # Error statuses.
     FaultKind("error_500", "500 with the error envelope",
-              _error(500, "Unexpected error", "java.lang.NullPointerException")),
-    FaultKind("html_500", "500 with a page of the front end", _front_end(500, "Internal Server Error")),
-    FaultKind("html_502", "502, as while a node restarts", _front_end(502, "Bad Gateway")),
-    FaultKind("html_503", "503, as during an upgrade", _front_end(503, "Service Unavailable")),
-    FaultKind("html_504", "504, as after 300 s", _front_end(504, "Gateway Timeout")),
-    FaultKind("empty_503", "503 with nothing in it", _body(b"", 503)),
-    FaultKind("rate_limited_429", "429 of a rate rule, with its headers", _rate_limited,
+              with_error(500, "Unexpected error", "java.lang.NullPointerException")),
+    FaultKind("html_500", "500 with a page of the front end", front_end(500, "Internal Server Error")),
+    FaultKind("html_502", "502, as while a node restarts", front_end(502, "Bad Gateway")),
+    FaultKind("html_503", "503, as during an upgrade", front_end(503, "Service Unavailable")),
+    FaultKind("html_504", "504, as after 300 s", front_end(504, "Gateway Timeout")),
+    FaultKind("empty_503", "503 with nothing in it", with_body(b"", 503)),
+    FaultKind("rate_limited_429", "429 of a rate rule, with its headers", rate_limited,
               {"retry_after": 1, "limit": 100, "reset": None, "send_retry_after": True}),
-    FaultKind("overloaded_429", "429 of a full semaphore queue: no headers", _error(429, "Too many requests")),
-    FaultKind("unauthorized_401", "401 in the middle of a session", _unauthorized),
+    FaultKind("overloaded_429", "429 of a full semaphore queue: no headers", with_error(429, "Too many requests")),
+    FaultKind("unauthorized_401", "401 in the middle of a session", unauthorized),
     FaultKind("forbidden_403", "403, as when a session loses its roles on another node",
-              _error(403, "User Not Authorized", "Failed API level ACL Validation")),
+              with_error(403, "User Not Authorized", "Failed API level ACL Validation")),
     FaultKind("query_forbidden_403", "403, as a query ACL answers",
-              _error(403, "Insufficient rights to query records",
+              with_error(403, "Insufficient rights to query records",
                      "Field(s) present in the query do not have permission to be read")),
     FaultKind("execution_time_500", "the transaction was cancelled, shape (a): 500",
-              _error(500, CANCELLED, CANCELLED_DETAIL)),
-    FaultKind("answer", "any status, body and headers", _any_status,
+              with_error(500, CANCELLED, CANCELLED_DETAIL)),
+    FaultKind("invalid_table_400", "400, as for a table that there is not", with_error(400, "Invalid table incident")),
+    FaultKind("pagination_400", "400, as for a query too long for a Link header",
+              with_error(400, "Pagination not supported", PAGINATION)),
+    FaultKind("unreadable_table_403", "403, as the Aggregate API refuses a table",
+              with_error(403, "Insufficient rights to query records", "No permission to read table 'incident'")),
+    FaultKind("scope_403", "403, as a token of restricted scope is answered",
+              with_error(403, "Access to unscoped api is not allowed")),
+    FaultKind("not_found_404", "404 with the error envelope",
+              with_error(404, "No Record found", "Record doesn't exist or ACL restricts the record retrieval")),
+    FaultKind("html_404", "404 with a page of the front end", front_end(404, "Not Found")),
+    FaultKind("method_405", "405: the verb is refused", with_error(405, "Method not supported")),
+    FaultKind("not_acceptable_406", "406: the format is refused", with_error(406, "Not acceptable")),
+    FaultKind("request_timeout_408", "408: the front end waited for the request", front_end(408, "Request Timeout")),
+    FaultKind("too_large_413", "413 with a page of the front end", front_end(413, "Payload Too Large")),
+    FaultKind("uri_too_long_414", "414 with a page of the front end", front_end(414, "Request-URI Too Long")),
+    FaultKind("media_type_415", "415: the content type is refused", with_error(415, "Unsupported media type")),
+    FaultKind("client_gone_499", "499 with nothing in it: the front end takes us for gone", with_body(b"", 499)),
+    FaultKind("html_429", "429 with a page of the front end", front_end(429, "Too Many Requests")),
+    FaultKind("answer", "any status, body and headers", any_status,
               {"status": 200, "body": "", "content_type": "application/json;charset=UTF-8", "headers": {}}),
     # Successes that are none.
-    FaultKind("dropped_202", "202 with nothing in it: too many wait on the session", _body(b"", 202)),
+    FaultKind("dropped_202", "202 with nothing in it: too many wait on the session", with_body(b"", 202)),
+    FaultKind("created_201", "201 with nothing in it", with_body(b"", 201)),
+    FaultKind("no_content_204", "204", with_body(b"", 204)),
     FaultKind("execution_time_in_200", "cancelled, shape (b): rows and an error in one 200",
-              _cancelled_shape(b"")),
+              cancelled_shape(b"")),
     FaultKind("execution_time_broken", "cancelled, shape (c): a stray token makes the JSON invalid",
-              _cancelled_shape(b'""')),
-    FaultKind("hibernating", "200 with the page of a sleeping developer instance", _html(200, HIBERNATING)),
-    FaultKind("offline", "200 with the page of a waking developer instance", _html(200, OFFLINE)),
-    FaultKind("login_page", "200 with a login page", _html(200, LOGIN)),
-    FaultKind("redirect", "302 to a login page, or wherever `location` says", _redirect, {"location": "/login.do"}),
-    FaultKind("null_body", "200 with null", _body(b"null")),
-    FaultKind("list_body", "200 with a list instead of an object", _body(b"[]")),
-    FaultKind("empty_body", "200 with zero bytes", _body(b"")),
-    FaultKind("no_result", "200 with an object that lacks `result`", _body(b'{"status":"success"}')),
-    FaultKind("result_null", "200 whose `result` is null", _body(b'{"result":null}')),
+              cancelled_shape(b'""')),
+    FaultKind("execution_time_no_rows", "cancelled before the first row: an empty list and an error in one 200",
+              cancelled_shape(b"", rows=False)),
+    FaultKind("error_in_200", "rows and another error in one 200",
+              in_envelope(b',"error":{"message":"Unexpected error","detail":null},"status":"failure"')),
+    FaultKind("failure_in_200", "a status of failure beside the rows, without a word why",
+              in_envelope(b',"status":"failure"')),
+    FaultKind("error_alone_200", "the error envelope under status 200", with_body(
+        b'{"error":{"message":"Unexpected error","detail":null},"status":"failure"}')),
+    FaultKind("hibernating", "200 with the page of a sleeping developer instance", with_page(200, HIBERNATING)),
+    FaultKind("offline", "200 with the page of a waking developer instance", with_page(200, OFFLINE)),
+    FaultKind("login_page", "200 with a login page", with_page(200, LOGIN)),
+    FaultKind("redirect", "302 to a login page, or wherever `location` says", redirect, {"location": "/login.do"}),
+    FaultKind("null_body", "200 with null", with_body(b"null")),
+    FaultKind("list_body", "200 with a list instead of an object", with_body(b"[]")),
+    FaultKind("empty_body", "200 with zero bytes", with_body(b"")),
+    FaultKind("no_result", "200 with an object that lacks `result`", with_body(b'{"status":"success"}')),
+    FaultKind("result_null", "200 whose `result` is null", with_body(b'{"result":null}')),
+    FaultKind("number_body", "200 with a number", with_body(b"42")),
+    FaultKind("result_object", "200 whose `result` is one row instead of a list", one_row),
+    FaultKind("result_twice", "200 with a second, empty `result`", in_envelope(b',"result":[]')),
+    FaultKind("xml_body", "200 with XML, called JSON", with_body(b'<?xml version="1.0"?><response></response>')),
+    FaultKind("plain_text", "200 with a line of text", with_body(b"upstream connect error")),
     # Broken bodies.
-    FaultKind("truncated", "the JSON ends early; the length given is the sent one", _truncated(claim=False), _AT),
+    FaultKind("truncated", "the JSON ends early; the length given is the sent one", truncated(claim=False), _CUT),
     FaultKind("truncated_length", "the body ends early; the length given is the whole one",
-              _truncated(claim=True), _AT),
-    FaultKind("broken_gzip", "the compressed body is damaged", _deliver(spoil_gzip=True)),
-    FaultKind("byte_order_mark", "a byte order mark before the JSON", _bom),
-    FaultKind("content_type", "another content type than the body's", _content_type, {"content_type": HTML}),
+              truncated(claim=True), _CUT),
+    FaultKind("broken_gzip", "the compressed body is damaged", packed("spoilt")),
+    FaultKind("gzip_trailing", "bytes follow the compressed body", packed("trailing")),
+    FaultKind("gzip_cut", "the compressed body ends early; the length given is the sent one", packed("cut")),
+    FaultKind("not_gzip", "a body that is not compressed although the header says so", packed("false")),
+    FaultKind("trailing_bytes", "bytes follow the JSON", on_body(lambda body: body + b"\x00\x00\x00")),
+    FaultKind("two_documents", "a second JSON document follows the first",
+              on_body(lambda body: body + b'{"result":[]}')),
+    FaultKind("zero_bytes", "sixteen zero bytes in the middle of the JSON", on_body(zeroed)),
+    FaultKind("wrong_charset", "Latin-1, called UTF-8", on_body(in_latin_1)),
+    FaultKind("utf_16", "UTF-16, called UTF-8", on_body(lambda body: body.decode().encode("utf-16"))),
+    FaultKind("deep_json", "a value nested 100,000 deep",
+              on_rows(with_value(b"[" * 100_000 + b"]" * 100_000))),
+    FaultKind("not_a_number", "a value that is NaN, which JSON does not know", on_rows(with_value(b"NaN"))),
+    FaultKind("half_character", "a value that ends within a surrogate pair", on_rows(with_value(b'"\\ud83d"'))),
+    FaultKind("numbers", "whole numbers as JSON numbers", on_body(numbered)),
+    FaultKind("doubled_names", "every name and value of a row twice", on_rows(names_doubled)),
+    FaultKind("byte_order_mark", "a byte order mark before the JSON", bom),
+    FaultKind("content_type", "another content type than the body's", other_content_type, {"content_type": HTML}),
     # Broken connections.
-    FaultKind("reset", "the connection is reset before the answer", _deliver(silent=True, reset=True)),
-    FaultKind("hang_up", "the connection is closed before the answer", _deliver(silent=True)),
-    FaultKind("reset_inside_body", "the connection is reset in the middle of the body", _reset_inside, _AT),
-    FaultKind("hang", "nothing comes for `seconds`", _deliver(silence="seconds"), {"seconds": 3_600.0}),
-    FaultKind("hang_inside", "headers, then nothing for `seconds`", _deliver(hang="seconds"), {"seconds": 3_600.0}),
-    FaultKind("drip", "the answer trickles in", _deliver(drip="bytes_per_second"), {"bytes_per_second": 1_000.0}),
-    FaultKind("latency", "the answer takes `seconds` longer", _delayed, {"seconds": 0.2}),
+    FaultKind("reset", "the connection is reset before the answer", deliver(silent=True, reset=True)),
+    FaultKind("hang_up", "the connection is closed before the answer", deliver(silent=True)),
+    FaultKind("reset_inside_body", "the connection is reset in the middle of the body", reset_inside, {"at": 0.5}),
+    FaultKind("short_length", "a Content-Length that is too small; the rest follows all the same",
+              framed("short_length")),
+    FaultKind("no_last_chunk", "chunks without the last one, then the end", framed("no_end")),
+    FaultKind("bad_chunk", "a chunk whose length is no number", framed("bad_chunk")),
+    FaultKind("answered_twice", "the answer comes twice, so that the connection is one answer ahead", framed("twice")),
+    FaultKind("no_http", "bytes that are no HTTP", framed("no_http")),
+    FaultKind("head_cut", "the connection ends within the headers", framed("head_cut")),
+    FaultKind("long_header", "a header line of 70,000 bytes", framed("long_header")),
+    FaultKind("hang", "nothing comes for `seconds`", deliver(silence="seconds"), {"seconds": 3_600.0}),
+    FaultKind("hang_inside", "headers, then nothing for `seconds`", deliver(hang="seconds"), {"seconds": 3_600.0}),
+    FaultKind("drip", "the answer trickles in", deliver(drip="bytes_per_second"), {"bytes_per_second": 1_000.0}),
+    FaultKind("latency", "the answer takes `seconds` longer", delayed, {"seconds": 0.2}),
     # Wrong rows.
-    FaultKind("short_page", "the last rows of the page are missing", _on_rows(_short), {"rows": 1}),
+    FaultKind("short_page", "the last rows of the page are missing", on_rows(cut_short), {"rows": 1}),
     FaultKind("lost_rows", "rows in the middle of the page are missing, or the one `lost` names",
-              _on_rows(_drop), {"rows": 1, "lost": ""}),
-    FaultKind("empty_page", "no rows although there are some", _on_rows(_empty)),
-    FaultKind("repeated_page", "the first page of the table again", _repeated),
-    FaultKind("foreign_row", "the last row is one from outside of the range", _foreign, {"query": ""}),
-    FaultKind("reversed_rows", "the rows are out of order", _on_rows(_reversed)),
-    FaultKind("doubled_row", "the first row comes twice", _on_rows(_doubled)),
+              on_rows(dropped), {"rows": 1, "lost": ""}),
+    FaultKind("empty_page", "no rows although there are some", on_rows(emptied)),
+    FaultKind("repeated_page", "the first page of the table again", repeated),
+    FaultKind("foreign_row", "the last row is one from outside of the range", foreign, {"query": ""}),
+    FaultKind("tenfold_page", "ten times as many rows as were asked for", widened, {"times_limit": 10}),
+    FaultKind("shifted_page", "the page begins one row later", shifted, {"shift_by": 1}),
+    FaultKind("overlapping_page", "the first row is the one before the page", overlapping),
+    FaultKind("reversed_rows", "the rows are out of order", on_rows(turned_round)),
+    FaultKind("doubled_row", "the first row comes twice", on_rows(doubled)),
     FaultKind("row_without_sys_id", "the last row has no sys_id",
-              _on_rows(_without), {"fields": "sys_id", "every_row": False}),
-    FaultKind("row_null", "the last row is null", _on_rows(_last_replaced(b"null"))),
-    FaultKind("row_text", "the last row is a string", _on_rows(_last_replaced(b'"row"'))),
+              on_rows(without), {"fields": "sys_id", "every_row": False}),
+    FaultKind("row_empty_sys_id", "the last row has an empty sys_id", on_rows(with_sys_id(""))),
+    FaultKind("row_null_sys_id", "the last row's sys_id is null", on_rows(with_sys_id(None))),
+    FaultKind("row_number_sys_id", "the last row's sys_id is a number", on_rows(with_sys_id(7))),
+    FaultKind("row_list_sys_id", "the last row's sys_id is a list", on_rows(with_sys_id(["7"]))),
+    FaultKind("row_list", "the last row is a list", on_rows(last_replaced(b"[]"))),
+    FaultKind("row_null", "the last row is null", on_rows(last_replaced(b"null"))),
+    FaultKind("row_text", "the last row is a string", on_rows(last_replaced(b'"row"'))),
     FaultKind("missing_fields", "fields are missing from every row, or from the last only",
-              _on_rows(_without), {"fields": "short_description", "every_row": True}),
+              on_rows(without), {"fields": "short_description", "every_row": True}),
     # Wrong counts, and the clock.
     FaultKind("count_refused", "counting is forbidden (use with request: count)",
-              _error(403, "Insufficient rights to query records", "No permission to read table")),
-    FaultKind("count_malformed", "the count is no number", _count_header(lambda count, given: "many")),
+              with_error(403, "Insufficient rights to query records", "No permission to read table")),
+    FaultKind("count_malformed", "the count is no number", count_header(lambda count, given: str(given["text"])),
+              {"text": "many"}),
+    FaultKind("count_number", "the Aggregate API's count as a JSON number", counted_as_number),
     FaultKind("count_lie", "the count is another: times `factor` plus `delta`",
-              _count_header(_lie), {"factor": 1.0, "delta": 1}),
-    FaultKind("count_absent", "there is no count", _count_header(lambda count, given: None)),
-    FaultKind("wrong_date", "the Date header says something else; empty: there is none", _no_date, {"date": ""}),
+              count_header(lie), {"factor": 1.0, "delta": 1}),
+    FaultKind("count_absent", "there is no count", count_header(lambda count, given: None)),
+    FaultKind("wrong_link", "a Link header that leads elsewhere", header("Link", "link"),
+              {"link": '<https://elsewhere.invalid/api/now/table/incident?sysparm_offset=0>;rel="next"'}),
+    FaultKind("wrong_date", "the Date header says something else; empty: there is none", no_date, {"date": ""}),
 )  # fmt: skip
 
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _KINDS}
 """Every kind of fault by name."""
 
-__all__ = ["KINDS", "Context", "Delivery", "FaultKind"]
+__all__ = ["KINDS", "LOGIN", "Context", "Delivery", "FaultKind"]

@@ -12,12 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.client import responses
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 MAX_HEAD = 256 * 1024
 JSON = "application/json;charset=UTF-8"
 HTML = "text/html;charset=UTF-8"
+# Damaged in the middle; bytes behind its end; without its end; not compressed although the header says so.
+Packing: TypeAlias = Literal["", "spoilt", "trailing", "cut", "false"]
+# A length that is too small; chunks without the last; a chunk without a length; the answer twice; no HTTP at all;
+# headers that break off; a header line that is too long.
+Framing: TypeAlias = Literal["", "short_length", "no_end", "bad_chunk", "twice", "no_http", "head_cut", "long_header"]
 
 
 @dataclass(slots=True)
@@ -51,7 +56,8 @@ class Delivery:
     reset: bool = False  # end with a reset instead of a close
     silent: bool = False  # no answer at all: reset or close at once
     drip: float = 0.0  # bytes a second
-    spoil_gzip: bool = False
+    packing: Packing = ""  # what is wrong with the compression
+    framing: Framing = ""  # what is wrong with the frame around the body
 
 
 @dataclass(slots=True)
@@ -146,9 +152,29 @@ class Connection:
         if asked.method == "HEAD":
             self.sock.sendall(head)
             return keep
+        if delivery.framing:
+            return self._send_wrongly(head, body, delivery.framing) and keep
         self._send_body(head, body, delivery, in_chunks)
         if delivery.reset:
             self.abort()
+        return keep
+
+    def _send_wrongly(self, head: bytes, body: bytes, how: Framing) -> bool:
+        """Send a whole answer in a wrong frame. False when the connection is closed behind it."""
+        lines = [line for line in head.split(b"\r\n") if line and not line.startswith((b"Content-Le", b"Transfer-E"))]
+        plain, chunks = b"\r\n".join(lines), b"\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body)
+        whole = plain + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        answers: dict[Framing, tuple[bytes, bool]] = {
+            "short_length": (plain + b"\r\nContent-Length: %d\r\n\r\n" % (len(body) // 2) + body, True),
+            "no_end": (plain + chunks + body + b"\r\n", False),
+            "bad_chunk": (plain + chunks + body + b"\r\nso many\r\n", False),
+            "twice": (whole + whole, True),
+            "no_http": (b"\x15\x03\x01\x00\x02\x02\x16 no HTTP\r\n\r\n", False),
+            "head_cut": (head[: len(head) // 2], False),
+            "long_header": (plain + b"\r\nX-Trace: " + b"x" * 70_000 + b"\r\n\r\n", False),
+        }
+        data, keep = answers[how]
+        self.sock.sendall(data)
         return keep
 
     def _send_body(self, head: bytes, body: bytes, delivery: Delivery, in_chunks: bool) -> None:
@@ -218,15 +244,25 @@ def _encoded(asked: Asked, reply: Reply, gzip_up_to: int) -> bytes:
     body = reply.body
     accepts = "gzip" in asked.headers.get("accept-encoding", "")
     fits = gzip_up_to < 0 or 0 < len(body) <= gzip_up_to
-    if reply.delivery.spoil_gzip:
-        packed = gzip.compress(body, 1)
+    if reply.delivery.packing:
         reply.headers["Content-Encoding"] = "gzip"
-        middle = len(packed) // 2
-        return packed[:middle] + bytes(255 - byte for byte in packed[middle : middle + 16]) + packed[middle + 16 :]
+        return _wrongly_packed(body, reply.delivery.packing)
     if accepts and fits and body and reply.kind != "file":
         reply.headers["Content-Encoding"] = "gzip"
         return gzip.compress(body, 1)
     return body
+
+
+def _wrongly_packed(body: bytes, how: Packing) -> bytes:
+    if how == "false":
+        return body
+    packed = gzip.compress(body, 1)
+    middle = len(packed) // 2
+    if how == "trailing":
+        return packed + b"\x00garbage"
+    if how == "cut":
+        return packed[:middle]
+    return packed[:middle] + bytes(255 - byte for byte in packed[middle : middle + 16]) + packed[middle + 16 :]
 
 
 def _head(asked: Asked, reply: Reply, date: float, *, keep: bool, length: int | None) -> bytes:

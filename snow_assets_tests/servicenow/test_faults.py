@@ -42,6 +42,30 @@ TRANSIENT: dict[str, set[str]] = {
     "execution_time_500": {"execution_time"},
     "execution_time_in_200": {"execution_time"},
     "execution_time_broken": {"execution_time"},
+    "request_timeout_408": {"gateway_error"},
+    "html_429": {"too_many_requests"},
+    "client_gone_499": {"gateway_error"},
+    "created_201": {"unexpected_status"},
+    "no_content_204": {"unexpected_status"},
+    "execution_time_no_rows": {"execution_time"},
+    "error_in_200": {"error_in_200"},
+    "failure_in_200": {"error_in_200"},
+    "error_alone_200": {"error_in_200"},
+    "number_body": {"not_an_object"},
+    "xml_body": {"malformed_json"},
+    "plain_text": {"malformed_json"},
+    "gzip_cut": {"truncated_json", "malformed_json", "empty_body"},
+    "not_gzip": {"broken_gzip"},
+    "trailing_bytes": {"malformed_json"},
+    "two_documents": {"malformed_json"},
+    "zero_bytes": {"malformed_json"},
+    "utf_16": {"malformed_json"},
+    "short_length": {"truncated_json"},
+    "no_last_chunk": {"truncated_body"},
+    "bad_chunk": {"truncated_body"},
+    "no_http": {"connection_reset"},
+    "head_cut": {"empty_body"},
+    "long_header": {"transport"},
     "dropped_202": {"accepted_202"},
     "hibernating": {"hibernating"},
     "offline": {"offline"},
@@ -67,17 +91,35 @@ TRANSIENT: dict[str, set[str]] = {
 OF_ROWS: dict[str, set[str]] = {
     "foreign_row": {"out_of_range", "out_of_order", "duplicate_sys_id"},
     "reversed_rows": {"out_of_order"},
+    "tenfold_page": {"too_many_rows"},
+    "result_object": {"no_result"},
+    "row_empty_sys_id": {"missing_sys_id"},
+    "row_null_sys_id": {"missing_sys_id"},
+    "row_number_sys_id": {"missing_sys_id"},
+    "row_list_sys_id": {"missing_sys_id"},
+    "row_list": {"malformed_record"},
+    "wrong_charset": {"malformed_json"},
+    "deep_json": {"malformed_json"},
+    "not_a_number": {"malformed_json"},
+    "half_character": {"truncated_json"},
     "doubled_row": {"duplicate_sys_id"},
     "row_without_sys_id": {"missing_sys_id"},
     "row_null": {"malformed_record"},
     "row_text": {"malformed_record"},
 }
 # Legal answers, or ones that only a proof can see through.
-HARMLESS = {"byte_order_mark", "latency", "count_absent", "count_malformed", "wrong_date"}
+HARMLESS = {
+    "byte_order_mark", "latency", "count_absent", "count_malformed", "wrong_date", "gzip_trailing", "numbers",
+    "doubled_names", "answered_twice", "wrong_link", "count_number",
+}  # fmt: skip
 LEFT_TO_THE_PROOF = {
     "short_page", "lost_rows", "empty_page", "repeated_page", "missing_fields", "count_lie", "count_refused",
+    "result_twice", "shifted_page", "overlapping_page",
 }  # fmt: skip
-FATAL = {"query_forbidden_403"}
+FATAL = {
+    "query_forbidden_403", "invalid_table_400", "pagination_400", "unreadable_table_403", "scope_403", "not_found_404",
+    "html_404", "method_405", "not_acceptable_406", "too_large_413", "uri_too_long_414", "media_type_415",
+}  # fmt: skip
 PARAMETERS: dict[str, dict[str, Any]] = {
     "rate_limited_429": {"retry_after": 0},
     "drip": {"bytes_per_second": 200},
@@ -127,7 +169,7 @@ def test_a_fault_of_one_page_loses_nothing(
 
 @pytest.mark.parametrize("kind", sorted(HARMLESS))
 def test_a_harmless_oddity_costs_nothing(kind: str, instance: SimulatorServer, client_of: ClientFactory) -> None:
-    instance.faults.add(rule(kind))
+    instance.faults.add(rule(kind, **({"request": "list"} if kind.startswith("count_") else {})))
     tally = Tally()
     assert read(client_of(**QUICK), tally) == truth(instance)
     assert not tally.faults
