@@ -108,6 +108,11 @@ class Transport:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def longest(self) -> float:
+        """Seconds that one exchange may take."""
+        return sum(self._timeout)
+
     def send(self, request: Request) -> Answer:
         """The answer to ``request``; transport faults are in ``Answer.fault``. Raises ``CredentialsError`` only."""
         try:
@@ -311,6 +316,7 @@ _FAULTS: Final[tuple[tuple[type[BaseException], str, str], ...]] = (
     (ConnectionResetError, "connection_reset", ""),
     (BrokenPipeError, "connection_reset", ""),
     (http.client.BadStatusLine, "connection_reset", "no HTTP answer"),
+    (http.client.HTTPException, "transport", "headers that are none"),
 )
 # What only the outermost exception tells.
 _OUTERMOST: Final[tuple[tuple[type[BaseException], str], ...]] = (
