@@ -88,7 +88,7 @@ def _ask(preview: Preview, pull: PullConfig, client: Client, limit: int) -> tupl
     request = Request(f"/api/now/table/{pull.table}", params, "probe")
 
     def check(asked: Request, answer: Answer) -> tuple[int, int, float]:
-        page = check_page(answer, asked, DictDecoder())
+        page = check_page(answer, asked, DictDecoder(identified=False))
         return len(answer.body), len(page.records), answer.seconds
 
     return client.run(fetch(request, partial(check, request), client.policy, Tally()))

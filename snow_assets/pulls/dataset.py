@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
@@ -18,7 +18,9 @@ from snow_assets.errors import LandingError, LeaseHeld, PlanIncomplete, PublishR
 from snow_assets.pulls.columns import arrow_schema
 from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.plan import Plan, moment_of
-from snow_assets.pulls.totals import Totals
+
+if TYPE_CHECKING:  # totals look at what is published
+    from snow_assets.pulls.totals import Totals
 
 FALL = 0.10  # of the rows, or rise of the hidden share, that must be accepted by name
 COMMITS_READ = 100  # newest ones, looked through for one of ours: maintenance commits come between
@@ -58,6 +60,7 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
     table = _open(landing)
     version = int(moment_of(plan.plan_id).timestamp())
     if table is not None and _newest_version(landing, table) >= version:
+        landing.store.remove_scratch(plan.plan_id)
         return _dataset(landing, table, changed=False)
     _must_not_hide(plan, totals, pull)
     if table is not None and not accept:
@@ -65,6 +68,9 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
     landed = landing.all_landed(plan)
     if len(landed) != len(plan.slices):
         raise PlanIncomplete("lost files since its totals: nothing is published", key="plan", value=plan.plan_id)
+    if sum(file.size for file in landed.values()) != totals.size:
+        hint = "reconcile it again: materialise its totals"
+        raise PlanIncomplete("has other files than its totals saw", key="plan", value=plan.plan_id, hint=hint)
     actions = [_add_action(file, plan) for file in landed.values() if file.ledger.landed]
     _commit(landing, table, plan, actions, _properties(plan, totals, version), pull.description)
     landing.store.remove_scratch(plan.plan_id)
@@ -195,11 +201,10 @@ def _must_not_fall(plan: Plan, totals: Totals, last: Mapping[str, str]) -> None:
 
 def _add_action(file: LandedFile, plan: Plan) -> AddAction:
     half = "display_value" if plan.display_value == "true" else "value"
-    stats = {
-        "numRecords": file.ledger.landed,
-        "minValues": {"sys_id": {half: file.ledger.first}},
-        "maxValues": {"sys_id": {half: file.ledger.last}},
-    }
+    stats: dict[str, Any] = {"numRecords": file.ledger.landed}
+    if not plan.key:
+        stats["minValues"] = {"sys_id": {half: file.ledger.first}}
+        stats["maxValues"] = {"sys_id": {half: file.ledger.last}}
     moment = int(plan.as_of.timestamp() * 1000)
     return AddAction(file.path, file.size, {}, moment, True, msgspec.json.encode(stats).decode())
 

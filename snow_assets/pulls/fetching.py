@@ -20,7 +20,8 @@ from snow_assets.pulls.progress import Progress, report
 from snow_assets.pulls.writer import SliceWriter
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.decoding import StructDecoder
-from snow_assets.servicenow.exchange import Page, Tally
+from snow_assets.servicenow.exchange import Page, Procedure, Tally
+from snow_assets.servicenow.keyed_proof import read_keyed
 from snow_assets.servicenow.proof import RangeProof, read_range
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import Reading
@@ -155,7 +156,7 @@ class _Work:
         self.pull = pull
         self.client = client
         self.landing = landing
-        self.decoder = StructDecoder(plan.fields)
+        self.decoder = StructDecoder(plan.fields, plan.key)
         self.reading = reading_of(plan, pull, client, self.decoder)
         self.progress = _Counters(plan.pull, plan.plan_id)
         self.queue: SimpleQueue[Slice] = SimpleQueue()
@@ -239,9 +240,7 @@ class _Work:
         seen = _Seen(self.progress, tally)
         with SliceWriter(self.landing, self.plan, piece, attempt, self.decoder) as writer:
             try:
-                proof = self.client.run(
-                    read_range(self.reading, piece.lo, piece.hi, tally), seen.then(writer.add), tally
-                )
+                proof = self.client.run(self._read(piece, tally), seen.then(writer.add), tally)
             except BaseException:
                 seen.take_back()
                 note_cost(self.landing, self.plan, piece, tally)
@@ -252,6 +251,12 @@ class _Work:
         seen.finish()
         file = LandedFile(path, self.landing.store.size(path), ledger)
         return Landed(piece, file, self.landing.store.uri(path), adopted=False)
+
+    def _read(self, piece: Slice, tally: Tally) -> Procedure[RangeProof]:
+        """The procedure that reads the slice: a range of sys_ids, or the whole table by a key of its own."""
+        if self.plan.key:
+            return read_keyed(self.reading, self.plan.key, tally)
+        return read_range(self.reading, piece.lo, piece.hi, tally)
 
     def _ledger(
         self, piece: Slice, writer: SliceWriter, proof: RangeProof, tally: Tally, timing: tuple[datetime, float]

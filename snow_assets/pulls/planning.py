@@ -54,8 +54,21 @@ class Preview:
     cost: Tally
 
     def slice_rows(self, pull: PullConfig) -> int:
-        """Rows of a slice: as declared, or so many pages that about 128 slices come out."""
+        """Rows of a slice: as declared, or so many pages that about 128 slices come out; all by a key of its own."""
+        if pull.key:
+            return max(self.counted or 0, pull.page_size)
         return pull.slice_rows or slice_rows(self.counted, pull.page_size)
+
+
+def check_key(pull: PullConfig) -> None:
+    """Raise ``ConfigError`` where the pull's key could not be compared."""
+    if pull.key and pull.display_value == "true":
+        raise ConfigError(
+            "hides the stored values by which rows are told apart",
+            key="display_value",
+            value="true",
+            hint="write all or false, or leave key out",
+        )
 
 
 def slice_rows(counted: int | None, page_size: int) -> int:
@@ -70,34 +83,28 @@ def make_plan(pull: PullConfig, client: Client, landing: Landing, *, new: bool =
     """The plan that the pull works on.
 
     An unfinished one of the same fingerprint goes on, unless it is older than ``max_plan_age`` or ``new`` is said. A
-    new one retires the unfinished ones before it, with their files.
+    new one retires the unfinished ones before it, with their files. What dead runs left half done is removed: whoever
+    calls this holds the lease.
 
     Everything is asked of the instance before anything is written. Raises ``FixFirst`` for what is wrong with the
     configuration, the credentials, the table or the query; ``LandingError`` where the landing cannot be written.
     """
     landing.check_writable()
     preview = look(pull, client)
+    landing.sweep()
     unfinished = _unfinished(landing)
-    if unfinished and not new:
-        newest = unfinished[-1]
-        if _goes_on(newest, preview, pull):
-            return Planned(newest, continued=True)
-    plan = _freeze(pull, client, preview)
-    plan = _write(landing, plan)
-    for old in unfinished:
-        landing.remove_plan(old.plan_id)
-    return Planned(plan, continued=False, retired=tuple(old.plan_id for old in unfinished))
+    if unfinished and not new and _goes_on(unfinished[-1], preview, pull):
+        plan, old, continued = unfinished[-1], unfinished[:-1], True  # a kill came before the old ones were retired
+    else:
+        plan, old, continued = _write(landing, _freeze(pull, client, preview)), unfinished, False
+    for each in old:
+        landing.remove_plan(each.plan_id)
+    return Planned(plan, continued=continued, retired=tuple(each.plan_id for each in old))
 
 
 def look(pull: PullConfig, client: Client) -> Preview:
     """Ask the instance for all that a plan freezes but the boundaries. Writes nothing."""
-    if pull.key:
-        raise ConfigError(
-            f"table {pull.table} would have to be read by a key of its own, which is not built yet",
-            key="key",
-            value=", ".join(pull.key),
-            hint="leave key out: a table with sys_id needs none",
-        )
+    check_key(pull)
     tally = Tally()
     query = EncodedQuery.parse(pull.query)
     who = client.run(account(client.policy, tally, username=client.username), tally=tally)
@@ -140,28 +147,44 @@ def _columns(
 ) -> tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]:
     """The fields seen in a row, the dictionary's types, and the frozen field list."""
     declared = tuple(pull.fields or ())
-    asked = tuple(dict.fromkeys(("sys_id", *declared, *query.fields))) if declared else ()
-    visible = client.run(visible_fields(pull.table, asked, client.policy, tally), tally=tally)
-    if visible is not None and not declared and query.fields:
-        walked = tuple(name for name in query.fields if name not in visible)
+    key = tuple(pull.key or ("sys_id",))
+    asked = tuple(dict.fromkeys((*key, *declared, *query.fields))) if declared else ()
+    visible = client.run(
+        visible_fields(pull.table, asked, client.policy, tally, sys_id="sys_id" in (*key, *declared)), tally=tally
+    )
+    if visible is not None and not declared:
+        walked = tuple(name for name in (*key, *query.fields) if name not in visible and "." in name)
         if walked:
-            more = client.run(visible_fields(pull.table, ("sys_id", *walked), client.policy, tally), tally=tally)
+            more = client.run(visible_fields(pull.table, walked, client.policy, tally, sys_id=False), tally=tally)
             visible = (*visible, *(name for name in more or () if name in walked))
     described = client.run(columns(pull.table, client.policy, tally), tally=tally) or ()
     if visible is None:
         _must_be_described(query, declared, described, pull.table)
         seen: tuple[str, ...] = ()
     else:
+        _must_name_rows(pull, visible)
         must_be_honoured(query, visible, pull.table)
         must_exist(declared, visible, pull.table)
         seen = visible
-    extra = {name for name in query.fields if "." in name}
+    extra = {name for name in query.fields if "." in name and name not in key}
     everything = (*(name for name in seen if name not in extra), *(column.name for column in described))
-    fields = declared or tuple(dict.fromkeys(everything)) or ("sys_id",)
-    if "sys_id" not in fields:
-        fields = ("sys_id", *fields)
+    fields = declared or tuple(dict.fromkeys(everything))
+    fields = (*(name for name in key if name not in fields), *fields)
     types = {column.name: column.type for column in described if column.name in fields}
     return tuple(name for name in fields if name in seen), types, fields
+
+
+def _must_name_rows(pull: PullConfig, visible: Sequence[str]) -> None:
+    """Some field, or several, must tell rows apart: sys_id, or the pull's own key."""
+    if pull.key:
+        must_exist(pull.key, visible, pull.table, key="key")
+    elif "sys_id" not in visible:
+        raise ConfigError(
+            f"the rows of {pull.table} have no sys_id of their own, as in a database view",
+            key="table",
+            value=pull.table,
+            hint="set key to the fields that together name a row, such as [inc_sys_id, mi_sys_id]",
+        )
 
 
 def _must_be_described(query: EncodedQuery, declared: Sequence[str], described: Sequence[Column], table: str) -> None:
@@ -256,7 +279,7 @@ def _freeze(pull: PullConfig, client: Client, preview: Preview) -> Plan:
 def _slices(pull: PullConfig, client: Client, preview: Preview, rows: int) -> tuple[Slice, ...]:
     """The slices that tile the keys: one where the count says so, else by chained probes, chains in parallel."""
     counted = preview.counted
-    if counted is not None and counted <= rows:
+    if pull.key or (counted is not None and counted <= rows):
         return (Slice(0, None, None, counted),)
     reading = Reading(
         table=pull.table,
@@ -284,7 +307,7 @@ def _slices(pull: PullConfig, client: Client, preview: Preview, rows: int) -> tu
 def _write(landing: Landing, plan: Plan) -> Plan:
     """Write the plan under an id above all others, even where the instance's clock stood still or went back."""
     moment = plan.as_of
-    known = landing.plan_ids()
+    known = landing.taken_ids()
     if known:
         moment = max(moment, moment_of(known[-1]) + timedelta(seconds=1))
     plan = replace(plan, plan_id=plan_id_of(moment))

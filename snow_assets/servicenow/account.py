@@ -44,10 +44,12 @@ def rows(
     limit: int = 10_000,
     display_value: DisplayValue = "false",
     every: bool = False,
+    identified: bool = True,
 ) -> Procedure[list[dict[str, Any]]]:
     """One list request for few rows: the records as plain dicts.
 
-    ``sys_id`` is always asked for; with ``every``, so is every other field.
+    ``sys_id`` is always asked for; with ``every``, so is every other field. ``identified=False`` takes records
+    without one, too.
     """
     names = ["sys_id", *(field for field in fields if field != "sys_id")]
     params = {
@@ -61,8 +63,10 @@ def rows(
     }
     request = Request(f"/api/now/table/{table}", params, purpose)
 
+    decoder = DictDecoder(identified=identified)
+
     def check(answer: Answer) -> list[dict[str, Any]]:
-        return check_page(answer, request, _DICTS).records
+        return check_page(answer, request, decoder).records
 
     records = yield from fetch(request, check, policy, tally)
     tally.rows += len(records)
@@ -112,7 +116,7 @@ def _count_by_header(table: str, query: EncodedQuery, policy: RetryPolicy, tally
     tally.counts += 1
 
     def check(answer: Answer) -> int | None:
-        check_page(answer, request, _DICTS)
+        check_page(answer, request, DictDecoder(identified=False))
         return total_count(answer)
 
     return (yield from fetch(request, check, policy, tally))

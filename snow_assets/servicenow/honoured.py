@@ -9,26 +9,52 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from snow_assets.errors import ConfigError, QueryError
-from snow_assets.servicenow.account import rows
+from snow_assets.servicenow.account import rows, text
 from snow_assets.servicenow.exchange import Procedure, Tally
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.retry import RetryPolicy
 
+MADE_UP = "__ENC__"  # how ids begin that stand for the joined rows of a view: no query can compare them
+SYS_ID_LOOKS = 3  # answers without a usable sys_id before it is believed that the table has none
 PROBES = (10, 1000)  # rows looked at: more where ACLs hide the first ones
 
 
 def visible_fields(
-    table: str, fields: Sequence[str], policy: RetryPolicy, tally: Tally, *, limits: Sequence[int] = PROBES
+    table: str,
+    fields: Sequence[str],
+    policy: RetryPolicy,
+    tally: Tally,
+    *,
+    limits: Sequence[int] = PROBES,
+    sys_id: bool = True,
 ) -> Procedure[tuple[str, ...] | None]:
     """The keys that the first visible rows of a table have, in the API's order; ``None`` where no row is visible.
 
-    ``fields`` empty asks for all.
+    ``fields`` empty asks for all. ``sys_id`` is among the keys only where it names the rows: database views have none,
+    or one that is empty or made up. With ``sys_id``, that has to be seen several times.
     """
     for limit in limits:
-        found = yield from rows(table, "", fields, "probe", policy, tally, limit=limit, every=not fields)
+        looks = SYS_ID_LOOKS if sys_id else 1
+        while True:
+            found = yield from rows(
+                table, "", fields, "probe", policy, tally, limit=limit, every=not fields, identified=False
+            )
+            looks -= 1
+            named = _names_rows([text(record, "sys_id") for record in found])
+            if named or not looks or not found:
+                break
         if found:
-            return tuple(dict.fromkeys(name for record in found for name in record))
+            names = dict.fromkeys(name for record in found for name in record)
+            if not named:
+                names.pop("sys_id", None)
+            return tuple(names)
     return None
+
+
+def _names_rows(sys_ids: Sequence[str]) -> bool:
+    """Whether these are sys_ids of rows. A few may be missing: that is a fault of the answer, not of the table."""
+    given = [sys_id for sys_id in sys_ids if sys_id and not sys_id.startswith(MADE_UP)]
+    return len(given) * 2 > len(sys_ids) and len(set(given)) == len(given)
 
 
 def must_be_honoured(query: EncodedQuery, visible: Iterable[str], table: str) -> None:
@@ -44,14 +70,14 @@ def must_be_honoured(query: EncodedQuery, visible: Iterable[str], table: str) ->
         )
 
 
-def must_exist(fields: Iterable[str], visible: Iterable[str], table: str) -> None:
-    """Raise ``ConfigError`` where a declared field is in no visible row."""
+def must_exist(fields: Iterable[str], visible: Iterable[str], table: str, *, key: str = "fields") -> None:
+    """Raise ``ConfigError`` where a declared field is in no visible row; ``key`` is where it was declared."""
     known = set(visible)
     missing = [name for name in fields if name not in known]
     if missing:
         raise ConfigError(
             f"table {table} has no such field, or this account may not read it",
-            key="fields",
-            value=missing[0],
+            key=key,
+            value=", ".join(missing),
             hint="check the field's name",
         )
