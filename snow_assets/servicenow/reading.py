@@ -27,6 +27,13 @@ EMPTY_LOOKS = 3  # sessions that must see nothing before it is believed
 BYTE_BUDGET = 8_000_000  # a page's decoded body; larger ones shrink the next
 
 
+@dataclass(slots=True)
+class CountTrial:
+    """Whether the counts that come with pages are right about rows that are shown; ``None`` until it was tried."""
+
+    passed: bool | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What is read of each range. ``fields`` empty means all; ``probed`` are fields known to be readable."""
@@ -41,6 +48,7 @@ class Reading:
     unreadable_rows: Literal["fail", "skip"] = "fail"
     probed: tuple[str, ...] = ()
     byte_budget: int = BYTE_BUDGET
+    trial: CountTrial = field(default_factory=CountTrial, compare=False)  # shared by the ranges of a run
 
     @property
     def path(self) -> str:
@@ -145,7 +153,7 @@ def read_pages(state: RangeState) -> Procedure[None]:
             limit = max(1, limit // 2)
             continue
         except RequestFailed as error:
-            if limit > 1 or not _is_of_the_row(error):
+            if limit > 1 or not is_of_the_row(error):
                 raise
             yield from _name_unreadable_row(state, error)
             limit = full
@@ -154,7 +162,7 @@ def read_pages(state: RangeState) -> Procedure[None]:
         saw_hi = yield from _deliver_until_hi(state, page)
         if not saw_hi and (rows < asked or state.landed == state.counted):
             yield from _after_short_page(state, rows)
-        limit = _next_limit(state.reading, limit, full, page)
+        limit = next_limit(state.reading, limit, full, page)
         del page  # or it would be held until the next one has come
 
 
@@ -316,7 +324,7 @@ def _check_narrow(state: RangeState, request: Request, answer: Answer) -> tuple[
     return page, total_count(answer)
 
 
-def _is_of_the_row(error: RequestFailed) -> bool:
+def is_of_the_row(error: RequestFailed) -> bool:
     """Whether a failure at a limit of one row may speak of that row: such faults are met by smaller pages."""
     fault = faults.get(error.fault)
     return fault.halve or fault.halve_at_last
@@ -348,7 +356,7 @@ def page_limit(state: RangeState) -> int:
     return min(state.reading.page_size + extra, WIDE)
 
 
-def _next_limit(reading: Reading, limit: int, full: int, page: Page) -> int:
+def next_limit(reading: Reading, limit: int, full: int, page: Page) -> int:
     """Grow back towards the page size, within the byte budget."""
     if page.ids and page.size > reading.byte_budget:
         return max(1, min(limit, len(page.ids) * reading.byte_budget // page.size))
