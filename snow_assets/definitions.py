@@ -25,7 +25,7 @@ def build_definitions(settings: Settings, environment: Environment) -> dg.Defini
         assets=[asset for part in parts for asset in part.assets] + list(dbt.assets),
         jobs=[job for part in parts for job in part.jobs],
         schedules=[schedule for schedule in schedules if schedule is not None],
-        sensors=[reconciler(pulls, landing, [job for part in parts for job in (part.slices_job, part.publish_job)])],
+        sensors=[reconciler(pulls, landing, [job for part in parts for job in part.jobs])],
         resources={"servicenow": servicenow, "landing": landing, **dbt.resources},
         executor=dg.in_process_executor,
     )

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from snow_assets.assets.due import Due, LandSlices, Nothing, decide
-from snow_assets.assets.keys import PullNames, publish_config, range_tags, run_tags
-from snow_assets.assets.seen import active_backfills, look, unfinished_runs
+from snow_assets.assets.due import Due, LandSlices, Nothing, PlanAgain, decide
+from snow_assets.assets.keys import ATTEMPT_TAG, PullNames, plan_config, publish_config, range_tags, run_tags
+from snow_assets.assets.seen import active_backfills, look, plan_runs, unfinished_runs
 from snow_assets.config import PullConfig
 from snow_assets.errors import SnowError
 from snow_assets.resources import LandingResource
@@ -28,8 +28,8 @@ def reconciler(
         jobs=jobs,
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Lands what is missing of the newest plan of each pull, repairs failed slices after 5, 20 and 60 "
-        "minutes, and publishes complete plans.",
+        description="Lands what is missing of the newest plan of each pull, repairs failed slices and starts failed "
+        "plan runs again after 5, 20 and 60 minutes, and publishes complete plans.",
     )
     def sense(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         found = evaluate(pulls, landing, context.instance, now=time.time())
@@ -48,15 +48,14 @@ def evaluate(
     """What is due for each pull at ``now`` (Unix time). A landing that cannot be read stops only its own pull."""
     unfinished = unfinished_runs(instance)
     backfills = active_backfills(instance)
+    planning = plan_runs(instance, now)
     found: list[tuple[str, Due]] = []
     for pull in pulls:
         try:
-            situation = look(pull, landing.open(pull.name), instance, unfinished, backfills)
+            store = landing.open(pull.name)
+            situation = look(pull, store, instance, unfinished, backfills, planning.get(pull.name))
         except SnowError as error:
             found.append((pull.name, Nothing(str(error))))
-            continue
-        if situation is None:
-            found.append((pull.name, Nothing("no plan yet")))
             continue
         found.append(
             (
@@ -77,6 +76,15 @@ def run_requests(pull: str, due: Due) -> list[dg.RunRequest]:
     names = PullNames(pull)
     if isinstance(due, Nothing):
         return []
+    if isinstance(due, PlanAgain):
+        return [
+            dg.RunRequest(
+                run_key=f"{pull}/plan/{due.failed}/{due.attempt}",
+                job_name=names.plan_job,
+                tags={**run_tags(pull, "plan"), ATTEMPT_TAG: str(due.attempt)},
+                run_config=plan_config(names, new=due.new),
+            )
+        ]
     if isinstance(due, LandSlices):
         return [
             dg.RunRequest(

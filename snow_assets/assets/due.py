@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 # Seconds to wait before the second, third and fourth try; later tries wait as long as the last.
 REPAIR_WAITS = (5 * 60.0, 20 * 60.0, 60 * 60.0)
+STALE_SECONDS = 86_400.0  # a plan run that failed so long ago is not started again: nobody waits for it any more
 
 Outcome: TypeAlias = Literal["running", "success", "failure", "cancelled"]
 
@@ -32,8 +33,26 @@ class RunSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanRunSeen:
+    """The newest run of the plan job, whoever started it: a schedule, a person, or the reconciler (``attempt`` > 1).
+
+    ``fix_first``: it failed, and would fail again as things are. ``new``: it was asked for a new plan.
+    """
+
+    run_id: str
+    outcome: Outcome
+    ended: float
+    attempt: int = 1
+    fix_first: bool = False
+    new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
-    """What is known of the newest plan of a pull. ``missing`` are the keys not yet landed, in offset order."""
+    """What is known of a pull and its newest plan. ``missing`` are the keys not yet landed, in offset order.
+
+    ``plan_id`` is empty where nothing was ever planned.
+    """
 
     pull: str
     plan_id: str
@@ -42,6 +61,7 @@ class Situation:
     published: bool
     runs: Sequence[RunSeen] = ()
     busy: str = ""  # why nobody may start anything now: a live lease, a queued backfill
+    planning: PlanRunSeen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +89,16 @@ class Publish:
     attempt: int
 
 
-Due: TypeAlias = Nothing | LandSlices | Publish
+@dataclass(frozen=True, slots=True)
+class PlanAgain:
+    """The plan job is due once more, after ``failed`` (a run id); ``attempt`` counts from 2."""
+
+    failed: str
+    attempt: int
+    new: bool = False
+
+
+Due: TypeAlias = Nothing | PlanAgain | LandSlices | Publish
 
 
 def decide(situation: Situation, *, now: float, repair_attempts: int, slices_per_run: int) -> Due:
@@ -77,15 +106,50 @@ def decide(situation: Situation, *, now: float, repair_attempts: int, slices_per
 
     Slices that no run tried start at once. A slice whose run failed is tried again ``repair_attempts`` times, after
     the waits of ``REPAIR_WAITS``; a manual run counts as a try like any other. What a person cancelled stays so. A run
-    of the plan job, by hand or by schedule, starts all of it afresh: earlier runs are not looked at.
+    of the plan job, by hand or by schedule, starts all of it afresh: earlier runs are not looked at. Where that run
+    itself failed, as when the instance was asleep, it is started again as often and after the same waits.
     """
     situation = replace(situation, runs=_since_the_plan(situation.runs))
-    if situation.published:
-        return Nothing(f"plan {situation.plan_id} is published")
     if situation.busy:
         return Nothing(situation.busy)
     if any(run.outcome == "running" for run in situation.runs):
         return Nothing(f"a run of plan {situation.plan_id} is queued or in progress")
+    due = _decide_plan(situation, now, repair_attempts, slices_per_run)
+    if isinstance(due, Nothing) and situation.planning is not None:
+        return _decide_planning(situation, situation.planning, due, now, repair_attempts)
+    return due
+
+
+def _decide_planning(
+    situation: Situation, planning: PlanRunSeen, otherwise: Nothing, now: float, repair_attempts: int
+) -> Due:
+    """Nothing is due for the newest plan: is a plan run due that failed?"""
+    launch = f"launch pull_{situation.pull}"
+    if planning.outcome == "cancelled" and not situation.plan_id:
+        return Nothing(f"planning was cancelled; {launch} to go on")
+    cancelled = max((run.ended or 0.0 for run in situation.runs if run.outcome == "cancelled"), default=0.0)
+    if planning.outcome != "failure" or cancelled > planning.ended or now - planning.ended > STALE_SECONDS:
+        return otherwise
+    times = "once" if planning.attempt == 1 else f"{planning.attempt} times"
+    wait = _wait_left(planning.ended, planning.attempt, now)
+    if planning.fix_first:
+        reason = f"planning failed, and something must be fixed first: see run {planning.run_id[:8]}, then {launch}"
+    elif planning.attempt > repair_attempts:
+        reason = f"planning failed {times}, giving up: see run {planning.run_id[:8]}; {launch} to try again"
+    elif wait > 0:
+        reason = f"planning failed {times}, try {planning.attempt + 1} in {_minutes(wait)}"
+    else:
+        return PlanAgain(planning.run_id, planning.attempt + 1, planning.new)
+    unfinished = situation.plan_id and not situation.published
+    return Nothing(f"{reason}; {otherwise.reason}" if unfinished else reason)
+
+
+def _decide_plan(situation: Situation, now: float, repair_attempts: int, slices_per_run: int) -> Due:
+    """What is due for the newest plan."""
+    if not situation.plan_id:
+        return Nothing("no plan yet")
+    if situation.published:
+        return Nothing(f"plan {situation.plan_id} is published")
     newest = max(situation.runs, key=lambda run: run.ended or 0.0, default=None)
     if newest is not None and newest.outcome == "cancelled":
         return Nothing(f"plan {situation.plan_id}: a run was cancelled; launch pull_{situation.pull} to go on")

@@ -14,6 +14,8 @@ PULL_TAG: Final = "snow/pull"
 PLAN_TAG: Final = "snow/plan"
 STEP_TAG: Final = "snow/step"  # of a run: "plan", "slices" or "publish"
 REFUSED_TAG: Final = "snow/refused"  # of a publish run: the plan waits to be accepted by name
+FIX_FIRST_TAG: Final = "snow/fix_first"  # of a plan run: it failed, and will again until something is fixed
+ATTEMPT_TAG: Final = "snow/attempt"  # of a plan run that the reconciler started: 2 for the first repair
 DRIVER_TAG: Final = "snow/driver"  # of a run in a process of its own, which no daemon watches: "terminal"
 
 RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
@@ -97,6 +99,11 @@ def run_tags(pull: str, step: str, plan_id: str = "") -> dict[str, str]:
     """Tags by which the reconciler recognises the runs of a pull."""
     tags = {PULL_TAG: pull, STEP_TAG: step}
     return {**tags, PLAN_TAG: plan_id} if plan_id else tags
+
+
+def plan_config(names: PullNames, *, new: bool) -> dict[str, object]:
+    """Run config of the plan job."""
+    return {"ops": {names.plan.to_python_identifier(): {"config": {"new": new}}}}
 
 
 def publish_config(names: PullNames, plan_id: str, *, accept: bool = False) -> dict[str, object]:

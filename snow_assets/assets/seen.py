@@ -5,16 +5,19 @@ Nothing here talks to ServiceNow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
 from dagster import DagsterRun, RunRecord
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from snow_assets.assets.due import Outcome, RunSeen, Situation
+from snow_assets.assets.due import STALE_SECONDS, Outcome, PlanRunSeen, RunSeen, Situation
 from snow_assets.assets.keys import (
+    ATTEMPT_TAG,
     DRIVER_TAG,
+    FIX_FIRST_TAG,
     PARTITION_TAG,
     PLAN_TAG,
     PULL_TAG,
@@ -49,19 +52,58 @@ def active_backfills(instance: dg.DagsterInstance) -> frozenset[dg.AssetKey]:
     )
 
 
+def plan_runs(instance: dg.DagsterInstance, now: float) -> Mapping[str, PlanRunSeen]:
+    """The newest ended run of the plan job of each pull, of those that ended lately.
+
+    A command in a terminal has told its caller to run it again: where it failed, that is left to the caller.
+    """
+    filters = dg.RunsFilter(
+        tags={STEP_TAG: "plan"},
+        statuses=list(_OUTCOMES),
+        updated_after=datetime.fromtimestamp(now - STALE_SECONDS, UTC),
+    )
+    newest: dict[str, PlanRunSeen] = {}
+    for record in instance.get_run_records(filters=filters):  # the newest first
+        run = record.dagster_run
+        if DRIVER_TAG not in run.tags or run.status is dg.DagsterRunStatus.SUCCESS:
+            newest.setdefault(run.tags.get(PULL_TAG, ""), _plan_run(record))
+    return newest
+
+
+def _plan_run(record: RunRecord) -> PlanRunSeen:
+    run = record.dagster_run
+    return PlanRunSeen(
+        run_id=run.run_id,
+        outcome=_OUTCOMES[run.status],
+        ended=record.end_time or record.update_timestamp.timestamp(),
+        attempt=int(run.tags.get(ATTEMPT_TAG, "1")),
+        fix_first=FIX_FIRST_TAG in run.tags,
+        new=_asked_for_new(run),
+    )
+
+
+def _asked_for_new(run: DagsterRun) -> bool:
+    part: object = run.run_config
+    for key in ("ops", PullNames(run.tags.get(PULL_TAG, "")).plan.to_python_identifier(), "config", "new"):
+        part = part.get(key) if isinstance(part, Mapping) else None
+    return part is True
+
+
 def look(
     pull: PullConfig,
     landing: Landing,
     instance: dg.DagsterInstance,
     unfinished: Iterable[DagsterRun] = (),
     backfills: frozenset[dg.AssetKey] = frozenset(),
-) -> Situation | None:
-    """The situation of the newest plan of ``pull``; ``None`` where nothing was ever planned."""
+    planning: PlanRunSeen | None = None,
+) -> Situation:
+    """The situation of ``pull`` and its newest plan."""
     plan = landing.latest_plan()
-    if plan is None:
-        return None
-    published = plan.plan_id <= (published_plan(landing) or "")
     holder = lease_holder(landing) or ""
+    if plan is None:
+        busy = _busy(PullNames(pull.name), holder, unfinished, backfills)
+        return Situation(pull.name, "", (), (), published=False, busy=busy, planning=planning)
+    published = plan.plan_id <= (published_plan(landing) or "")
     return Situation(
         pull=pull.name,
         plan_id=plan.plan_id,
@@ -70,6 +112,7 @@ def look(
         published=published,
         runs=[_seen(record, alive=bool(holder)) for record in _records(instance, pull.name, plan.plan_id)],
         busy=_busy(PullNames(pull.name), holder, unfinished, backfills),
+        planning=planning,
     )
 
 

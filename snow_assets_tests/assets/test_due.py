@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from snow_assets.assets.due import Due, LandSlices, Nothing, Publish, RunSeen, Situation, decide
+from snow_assets.assets.due import (
+    Due,
+    LandSlices,
+    Nothing,
+    Outcome,
+    PlanAgain,
+    PlanRunSeen,
+    Publish,
+    RunSeen,
+    Situation,
+    decide,
+)
 
 KEYS = [f"P/{offset}" for offset in range(6)]
 MINUTE = 60.0
@@ -21,10 +32,22 @@ def situation(missing: list[int], *runs: RunSeen, published: bool = False, busy:
     return Situation("p", "P", KEYS, [KEYS[i] for i in missing], published, runs, busy)
 
 
+def planning(
+    minutes_ago: float, attempt: int = 1, *, outcome: Outcome = "failure", fix_first: bool = False
+) -> PlanRunSeen:
+    return PlanRunSeen("0123456789", outcome, NOW - minutes_ago * MINUTE, attempt, fix_first)
+
+
+def planned(seen: PlanRunSeen, given: Situation | None = None) -> Situation:
+    """Without ``given``: nothing was ever planned."""
+    return replace(given or Situation("p", "", (), (), published=False), planning=seen)
+
+
 ALL = list(range(6))
 FIRST = LandSlices("P", "P/0", "P/5", 1)
 PLANNED = RunSeen("plan", "success", NOW - 3 * MINUTE)
 SUCCESS = replace(failed(1), outcome="success")
+CANCELLED = replace(failed(1), outcome="cancelled")
 PUBLISH_FAILED = RunSeen("publish", "failure", NOW - 6 * MINUTE)
 TABLE: list[tuple[str, Situation, Due | str]] = [
     ("fresh plan", situation(ALL), LandSlices("P", "P/0", "P/5", 1)),
@@ -50,6 +73,36 @@ TABLE: list[tuple[str, Situation, Due | str]] = [
     ("publishing failed", situation([], replace(PUBLISH_FAILED, ended=NOW)), "publishing failed, try 2 in 5 min"),
     ("publishing failed a while ago", situation([], PUBLISH_FAILED), Publish("P", 2)),
     ("publishing refused", situation([], replace(PUBLISH_FAILED, refused=True)), "accept: true"),
+    ("never planned", Situation("p", "", (), (), published=False), "no plan yet"),
+    ("planning failed just now", planned(planning(1)), "planning failed once, try 2 in 4 min"),
+    ("planning failed 5 minutes ago", planned(planning(5)), PlanAgain("0123456789", 2)),
+    ("planning failed twice, 19 minutes", planned(planning(19, 2)), "failed 2 times, try 3 in 60 s"),
+    ("planning failed twice, 20 minutes", planned(planning(20, 2)), PlanAgain("0123456789", 3)),
+    ("planning failed thrice, 60 minutes", planned(planning(60, 3)), PlanAgain("0123456789", 4)),
+    ("planning failed four times", planned(planning(99, 4)), "planning failed 4 times, giving up: see run 01234567"),
+    ("planning needs a person", planned(planning(99, fix_first=True)), "fixed first: see run 01234567, then launch"),
+    ("planning was cancelled", planned(planning(9, outcome="cancelled")), "planning was cancelled; launch pull_p"),
+    ("planning is old news", planned(planning(24 * 60 + 1)), "no plan yet"),
+    ("planning while busy", planned(planning(9), situation([], published=True, busy="run 1 is queued")), "is queued"),
+    (
+        "planning after a published plan",
+        planned(planning(9), situation([], published=True)),
+        PlanAgain("0123456789", 2),
+    ),
+    ("waiting after a published plan", planned(planning(1), situation([], published=True)), "failed once, try 2 in 4"),
+    ("slices first", planned(planning(9), situation(ALL)), FIRST),
+    (
+        "both wait",
+        planned(planning(1), situation([2], failed(2))),
+        "try 2 in 4 min; plan P: 1 slices failed, try 2 in 3",
+    ),
+    ("slices wait, planning is due", planned(planning(9), situation([2], failed(2))), PlanAgain("0123456789", 2)),
+    ("cancelled after planning failed", planned(planning(9), situation([2], CANCELLED)), "a run was cancelled"),
+    (
+        "planning failed after that",
+        planned(planning(6), situation([2], replace(CANCELLED, ended=NOW - 8 * MINUTE))),
+        PlanAgain("0123456789", 2),
+    ),
     ("publishing failed for good", situation([], *[PUBLISH_FAILED] * 4), "publishing failed 4 times, giving up"),
 ]
 
@@ -79,3 +132,15 @@ def test_no_repair_where_none_is_wanted() -> None:
 
     assert isinstance(due, Nothing)
     assert "giving up" in due.reason
+
+
+def test_no_second_plan_run_where_none_is_wanted() -> None:
+    due = decide(planned(planning(99)), now=NOW, repair_attempts=0, slices_per_run=250)
+
+    assert due == Nothing("planning failed once, giving up: see run 01234567; launch pull_p to try again")
+
+
+def test_what_the_plan_run_was_asked_for_is_asked_for_again() -> None:
+    due = decide(planned(replace(planning(9), new=True)), now=NOW, repair_attempts=3, slices_per_run=250)
+
+    assert due == PlanAgain("0123456789", 2, new=True)
