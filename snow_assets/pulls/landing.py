@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import pyarrow.parquet as pq
@@ -11,11 +12,12 @@ import pyarrow.parquet as pq
 from snow_assets.errors import FingerprintError, LandingError
 from snow_assets.pulls.ledger import FOOTER_KEY, Ledger
 from snow_assets.pulls.plan import OFFSET_DIGITS, Plan, Slice
+from snow_assets.pulls.seal import is_intact
 from snow_assets.pulls.stores import DAMAGED, LocalStore, Store, open_store
 
 PLAN_FILE = "plan.json"
 _PLAN_ID = re.compile(r"\d{8}T\d{6}Z")
-_SLICE_FILE = re.compile(rf"(\d{{{OFFSET_DIGITS}}})-(\d+)\.parquet")
+_SLICE_FILE = re.compile(rf"(\d{{{OFFSET_DIGITS}}})-(\d+)\.parquet(\.damaged|/)?")  # the ending: not to be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,12 @@ class Landing:
 
     def plan_ids(self) -> list[str]:
         """Ids of the plans that lie here, oldest first."""
-        folders = [name.rstrip("/") for name in self.store.list("") if name.endswith("/")]
-        return [name for name in folders if _PLAN_ID.fullmatch(name) and PLAN_FILE in self.store.list(name)]
+        return [name for name in self.taken_ids() if PLAN_FILE in self.store.list(name)]
+
+    def taken_ids(self) -> list[str]:
+        """Ids under which files of plans lie here, also where ``plan.json`` is gone, oldest first."""
+        folders = [name.rstrip("/") for name in self.store.list("")]
+        return [name for name in folders if _PLAN_ID.fullmatch(name)]
 
     def read_plan(self, plan_id: str) -> Plan:
         """The plan of that id. Raises ``LandingError`` where there is none or it is damaged."""
@@ -93,7 +99,7 @@ class Landing:
         self.store.remove_folder(plan_id)
 
     def slice_files(self, plan: Plan) -> dict[int, list[str]]:
-        """Names of the slice files of a plan by offset, by attempt; unread."""
+        """Names of the slice files of a plan by offset, by attempt; unread, those set aside as damaged included."""
         found: dict[int, list[str]] = {}
         for name in self.store.list(plan.plan_id):
             match = _SLICE_FILE.fullmatch(name)
@@ -109,7 +115,7 @@ class Landing:
         """
         for name in self.slice_files(plan).get(piece.offset, []) if names is None else names:
             path = f"{plan.plan_id}/{name}"
-            ledger = self._read_ledger(path)
+            ledger = self._read_ledger(path) if name.endswith(".parquet") else None
             if ledger is None:
                 continue
             _must_belong(ledger, plan, piece, self.store.uri(path))
@@ -121,6 +127,26 @@ class Landing:
         files = self.slice_files(plan)
         found = {piece: self.landed(plan, piece, files.get(piece.offset, [])) for piece in plan.slices}
         return {piece: landed for piece, landed in found.items() if landed is not None}
+
+    def is_intact(self, file: LandedFile) -> bool:
+        """Whether every byte of a file is as it landed: one read of it. An object store answers for its objects itself.
+
+        Raises ``LandingError`` where the system does not let it be read.
+        """
+        if not self.is_local:
+            return True
+        try:
+            return is_intact(Path(self.store.uri(file.path)))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._unreadable(file.path, error) from error
+
+    def sweep(self) -> None:
+        """Remove what dead runs left half done. Only for the holder of the lease: nobody else may be writing."""
+        self.store.remove_scratch()
+        for plan_id in self.taken_ids():
+            self.store.remove_scratch(plan_id)
 
     def parquet(self, path: str) -> pq.ParquetFile:
         """Open a file of the landing by its relative path."""
@@ -136,14 +162,17 @@ class Landing:
             return None
         except DAMAGED as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the system: says nothing about the file
-                raise LandingError(
-                    f"cannot be read: {error.strerror or type(error).__name__}",
-                    key="file",
-                    value=self.store.uri(path),
-                    hint="nothing is wrong with what landed; see to the cause and run it again",
-                ) from error
+                raise self._unreadable(path, error) from error
             return None
         return ledger if whole else None
+
+    def _unreadable(self, path: str, error: OSError) -> LandingError:
+        return LandingError(
+            f"cannot be read: {error.strerror or type(error).__name__}",
+            key="file",
+            value=self.store.uri(path),
+            hint="nothing is wrong with what landed; see to the cause and run it again",
+        )
 
 
 def next_attempt(names: list[str]) -> int:

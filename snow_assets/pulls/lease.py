@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,7 +37,8 @@ def lease(landing: Landing, holder: str) -> Iterator[None]:
     made = _make_folders(path.parent)
     lock = FileLock(path, is_singleton=True, thread_local=False)
     try:
-        lock.acquire(timeout=PROBE_SECONDS)
+        with _told(landing, path):
+            lock.acquire(timeout=PROBE_SECONDS)
     except Timeout:
         raise LeaseHeld(
             f"is being worked on by {lease_holder(landing) or 'another run'}",
@@ -45,7 +48,8 @@ def lease(landing: Landing, holder: str) -> Iterator[None]:
         ) from None
     try:
         if lock.lock_counter == 1:
-            _note(path).write_text(holder)
+            with _told(landing, path):
+                _note(path).write_text(holder)
         yield
     finally:
         if lock.lock_counter == 1:
@@ -58,14 +62,18 @@ def lease(landing: Landing, holder: str) -> Iterator[None]:
 def lease_holder(landing: Landing) -> str | None:
     """Who holds the lease of the pull right now; ``None`` where nobody does."""
     path = _lock_path(landing)
-    if not path.exists():
-        return None
-    probe = FileLock(path, thread_local=False)
     try:
-        probe.acquire(timeout=0)
-    except Timeout:
+        handle = os.open(path, os.O_RDONLY)  # whoever may only read the data may still ask
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return "another run"  # of somebody else, who keeps it to himself
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
         return _read(_note(path)) or "another run"
-    probe.release()
+    finally:
+        os.close(handle)
     return None
 
 
@@ -97,6 +105,22 @@ def _note(path: Path) -> Path:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
-    except FileNotFoundError:
+        return path.read_text(errors="replace").strip()
+    except OSError:
         return ""
+
+
+@contextmanager
+def _told(landing: Landing, path: Path) -> Iterator[None]:
+    """What the system says of the lock file, as an error of ours."""
+    try:
+        yield
+    except Timeout:
+        raise
+    except OSError as error:
+        raise LandingError(
+            f"cannot be locked: {error.strerror or type(error).__name__}",
+            key="file",
+            value=path,
+            hint=f"see that files can be made beside {landing.location}, and that this one is a file",
+        ) from error

@@ -81,7 +81,7 @@ class ObjectStore:
             raise FileExistsError(path) from error
         scratch.unlink()
 
-    def remove_scratch(self, folder: str) -> None:
+    def remove_scratch(self, folder: str = "") -> None:
         """See ``Store``. Scratch files lie in the temporary folder of the machine that made them."""
 
     def parquet(self, path: str) -> pq.ParquetFile:
@@ -97,10 +97,20 @@ class ObjectStore:
         """See ``Store``."""
         return f"{self.location}/{path}"
 
-    def remove_folder(self, folder: str) -> None:
+    def set_aside(self, path: str) -> str:
         """See ``Store``."""
+        aside = f"{path}.damaged"
+        obstore.rename(self._store, path, aside)
+        return aside
+
+    def remove_folder(self, folder: str) -> None:
+        """See ``Store``. What names the folder a plan goes last: a kill leaves a plan that can be removed again."""
+        last: list[str] = []
         for batch in obstore.list(self._store, folder.strip("/") + "/"):
-            obstore.delete(self._store, [entry["path"] for entry in batch])
+            paths = [entry["path"] for entry in batch]
+            last += [path for path in paths if last_name(path) == "plan.json"]
+            obstore.delete(self._store, [path for path in paths if path not in last])
+        obstore.delete(self._store, last)
 
     def _unusable(self, error: Exception) -> LandingError:
         return LandingError(

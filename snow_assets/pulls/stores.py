@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
@@ -19,6 +21,11 @@ from snow_assets.errors import LandingError
 # What a damaged or foreign file raises when its footer is read (pyarrow's errors are OSError and ValueError too; an
 # OSError with an errno comes from the system).
 DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
+# What the system says when the disk needs a person. EFBIG: a quota or a limit on the size of files.
+PERSON = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR,
+)  # fmt: skip
+RETIRED = ".retired-"  # before the name of a folder that is being removed
 _MISREAD = re.compile(r"%[0-9A-Fa-f]{2}|\\")  # in a path: deltalake decodes it once too often and looks elsewhere
 
 
@@ -56,8 +63,8 @@ class Store(Protocol):
         """Make a scratch file durable under its name, which must be new. Raises ``FileExistsError``."""
         ...
 
-    def remove_scratch(self, folder: str) -> None:
-        """Remove what dead runs left of the slices of a folder, whose slices have all landed."""
+    def remove_scratch(self, folder: str = "") -> None:
+        """Remove what dead runs left in a folder, of which nobody may be writing; in the root: of removed folders."""
         ...
 
     def parquet(self, path: str) -> pq.ParquetFile:
@@ -72,8 +79,12 @@ class Store(Protocol):
         """Where people and other programs find a file."""
         ...
 
+    def set_aside(self, path: str) -> str:
+        """Take a damaged file out of use, with its content; returns its new path."""
+        ...
+
     def remove_folder(self, folder: str) -> None:
-        """Remove a folder with all that is in it; nothing where there is none."""
+        """Remove a folder with all that is in it; nothing where there is none. A kill leaves it whole or gone."""
         ...
 
 
@@ -113,16 +124,21 @@ class LocalStore:
         """See ``Store``."""
         scratch = self.scratch(path)
         target = self.root / path
-        scratch.write_bytes(content)
-        _sync(scratch)
-        scratch.replace(target)
-        _sync(target.parent)
+        try:
+            with self._writing():
+                scratch.write_bytes(content)
+                _sync(scratch)
+                scratch.replace(target)
+                _sync(target.parent)
+        finally:
+            scratch.unlink(missing_ok=True)
 
     def create(self, path: str, content: bytes) -> None:
         """See ``Store``."""
         scratch = self.scratch(path)
         try:
-            scratch.write_bytes(content)
+            with self._writing():
+                scratch.write_bytes(content)
             self.commit(scratch, path)
         finally:
             scratch.unlink(missing_ok=True)
@@ -139,16 +155,22 @@ class LocalStore:
     def commit(self, scratch: Path, path: str) -> None:
         """See ``Store``."""
         target = self.root / path
-        _sync(scratch)
-        os.link(scratch, target)
-        scratch.unlink()
-        _sync(target.parent)
+        with self._writing():
+            _sync(scratch)
+            os.link(scratch, target)
+            scratch.unlink()
+            _sync(target.parent)
 
-    def remove_scratch(self, folder: str) -> None:
+    def remove_scratch(self, folder: str = "") -> None:
         """See ``Store``."""
-        for scratch in (self.root / folder).glob(".*.parquet.*.tmp*"):
+        for scratch in (self.root / folder).glob(".*.tmp*"):
             with suppress(OSError):
                 scratch.unlink()
+        if folder:
+            with suppress(OSError):
+                (self.root / folder).rmdir()  # only where a kill came before anything was written
+        for retired in () if folder else self.root.glob(f"{RETIRED}*"):
+            shutil.rmtree(retired, ignore_errors=True)
 
     def parquet(self, path: str) -> pq.ParquetFile:
         """See ``Store``."""
@@ -162,11 +184,36 @@ class LocalStore:
         """See ``Store``."""
         return str(self.root / path)
 
+    def set_aside(self, path: str) -> str:
+        """See ``Store``."""
+        aside = f"{path}.damaged"
+        with self._writing():
+            (self.root / path).replace(self.root / aside)
+        return aside
+
     def remove_folder(self, folder: str) -> None:
         """See ``Store``."""
-        shutil.rmtree(self.root / folder, ignore_errors=True)
+        retired = self.root / f"{RETIRED}{folder}-{uuid4().hex[:8]}"
+        with suppress(FileNotFoundError), self._writing():
+            (self.root / folder).rename(retired)
+        shutil.rmtree(retired, ignore_errors=True)
         with suppress(OSError):
             self.root.rmdir()  # only when nothing else is left
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Name the folder where the disk needs a person: it is full, or not ours to write."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in PERSON:
+                raise
+            raise LandingError(
+                f"cannot be written: {error.strerror}",
+                key="data",
+                value=self.location,
+                hint="make room, or give the right to write; what landed stays",
+            ) from error
 
     def _unusable(self, why: str) -> LandingError:
         return LandingError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -14,8 +14,9 @@ from snow_assets.config import PullConfig
 from snow_assets.errors import LandingError, PlanIncomplete, PublishRefused
 from snow_assets.pulls.columns import RowDigest
 from snow_assets.pulls.costs import noted_costs
+from snow_assets.pulls.dataset import published_plan
 from snow_assets.pulls.landing import LandedFile, Landing
-from snow_assets.pulls.ledger import Difference, Ledger, differences_from
+from snow_assets.pulls.ledger import Difference, Ledger
 from snow_assets.pulls.plan import Plan, Slice
 from snow_assets.pulls.receipt import render
 from snow_assets.servicenow.exchange import Tally
@@ -64,21 +65,22 @@ class Totals:
     def from_json(cls, content: bytes) -> Totals:
         """The inverse of ``to_json``. Raises ``LandingError`` where it is damaged."""
         try:
-            data = cast(dict[str, Any], msgspec.json.decode(content))
-            data["differences"] = differences_from(data["differences"])
-            return cls(**data)
-        except (msgspec.DecodeError, KeyError, TypeError) as error:
+            return msgspec.json.decode(content, type=cls)
+        except (msgspec.DecodeError, ValueError) as error:
             raise LandingError("is damaged", key="file", value=TOTALS_FILE, hint="reconcile the plan again") from error
 
 
 def reconcile(plan: Plan, landing: Landing, pull: PullConfig) -> Totals:
     """Hold what landed against what was counted, and write the receipt beside the plan's files.
 
-    Raises ``PlanIncomplete`` where slices are missing or do not tile the keys, and ``PublishRefused`` where rows are
-    hidden and the pull says ``hidden_rows: fail``.
+    Every byte of every file is held against its seal; a damaged file is set aside, so that its slice is missing again.
+
+    Raises ``PlanIncomplete`` where slices are missing or damaged or do not tile the keys, and ``PublishRefused`` where
+    rows are hidden and the pull says ``hidden_rows: fail``.
     """
     landed = landing.all_landed(plan)
     _must_be_whole(plan, landed)
+    _must_be_intact(plan, landing, landed)
     totals = _add_up(plan, landing, landed)
     landing.store.write(f"{plan.plan_id}/{TOTALS_FILE}", totals.to_json())
     landing.store.write(f"{plan.plan_id}/{RECEIPT_FILE}", render(totals, plan, landed).encode())
@@ -93,11 +95,12 @@ def reconcile(plan: Plan, landing: Landing, pull: PullConfig) -> Totals:
 
 
 def read_totals(landing: Landing, plan_id: str) -> Totals | None:
-    """The totals of a plan as written, or ``None``."""
+    """The totals of a plan as written, or ``None``; also where they are damaged or another plan's: reconcile again."""
     try:
-        return Totals.from_json(landing.store.read(f"{plan_id}/{TOTALS_FILE}"))
-    except FileNotFoundError:
+        totals = Totals.from_json(landing.store.read(f"{plan_id}/{TOTALS_FILE}"))
+    except (FileNotFoundError, LandingError):
         return None
+    return totals if (totals.pull, totals.plan) == (landing.pull, plan_id) else None
 
 
 def _must_be_whole(plan: Plan, landed: Mapping[Slice, LandedFile]) -> None:
@@ -115,6 +118,23 @@ def _must_be_whole(plan: Plan, landed: Mapping[Slice, LandedFile]) -> None:
     if bounds != lower:
         raise PlanIncomplete("the slices do not tile the keys", key="plan", value=plan.plan_id, hint="use --new")
     _must_not_overlap(plan, [landed[piece].ledger for piece in plan.slices])
+
+
+def _must_be_intact(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) -> None:
+    """Set damaged files aside; those that a table names stay where they are."""
+    damaged = {piece: file for piece, file in landed.items() if not landing.is_intact(file)}
+    if not damaged:
+        return
+    names = ", ".join(landing.store.uri(file.path) for file in list(damaged.values())[:SAMPLE])
+    is_published = plan.plan_id <= (published_plan(landing) or "")
+    for file in () if is_published else damaged.values():
+        landing.store.set_aside(file.path)
+    raise PlanIncomplete(
+        f"{len(damaged)} of {len(landed)} files were damaged after they landed: {names}",
+        key="plan",
+        value=plan.plan_id,
+        hint="start a new plan with --new" if is_published else "they are set aside; run the pull again",
+    )
 
 
 def _must_not_overlap(plan: Plan, ledgers: Iterable[Ledger]) -> None:

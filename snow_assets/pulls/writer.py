@@ -17,6 +17,7 @@ from snow_assets.pulls.columns import RowDigest, arrow_schema, repeating_columns
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.ledger import FOOTER_KEY, Ledger
 from snow_assets.pulls.plan import Plan, Slice
+from snow_assets.pulls.seal import seal, unsealed
 from snow_assets.servicenow.decoding import StructDecoder
 from snow_assets.servicenow.exchange import Page
 
@@ -47,10 +48,15 @@ class SliceWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._scratch.unlink(missing_ok=True)
-        self._merged.unlink(missing_ok=True)
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        except OSError:  # of a full disk: it was told already, or the commit tells it
+            if error is None:
+                raise
+        finally:
+            self._scratch.unlink(missing_ok=True)
+            self._merged.unlink(missing_ok=True)
 
     def add(self, page: Page) -> None:
         """Take a page: written at once, or kept aside where it was repaired and is out of order."""
@@ -84,13 +90,14 @@ class SliceWriter:
         """
         writer = self._writer or self._open(self._scratch)
         self._writer = None
-        footer = {FOOTER_KEY: ledger.to_json()}
+        footer = {FOOTER_KEY: ledger.to_json(), **unsealed()}
         if self._repaired:
             writer.close()
             self._merge(footer)
         else:
             writer.add_key_value_metadata(footer)
             writer.close()
+        seal(self._scratch)
         try:
             self._landing.store.commit(self._scratch, self.path)
         except FileExistsError:
