@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
+import xxhash
 
 from snow_assets.errors import ConfigError, LandingError
 from snow_assets.servicenow.exchange import DisplayValue
@@ -48,6 +49,7 @@ class Plan:
     ``as_of`` is the instance's clock when the plan was made (aware, UTC). ``counted`` is the Aggregate API's count,
     ``None`` where it was refused; it is advisory. ``identity`` holds the parts of the fingerprint in plain words.
     ``probed`` are the fields that the plan saw in a row; ``types`` are the dictionary's, by field, where readable.
+    ``witnesses`` are sys_ids of some rows that were visible: were they hidden later, a right was lost meanwhile.
     """
 
     pull: str
@@ -67,6 +69,7 @@ class Plan:
     cost: Mapping[str, Any] = field(default_factory=dict)
     key: tuple[str, ...] = ()
     relative_dates: bool = False
+    witnesses: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -97,6 +100,7 @@ class Plan:
         data["as_of"] = self.as_of.isoformat()
         data["fingerprint"] = self.fingerprint
         data["format"] = FORMAT_VERSION
+        data["digest"] = _digest(data)
         return msgspec.json.format(msgspec.json.encode(data), indent=1)
 
     @classmethod
@@ -106,17 +110,24 @@ class Plan:
             data = msgspec.json.decode(content, type=dict[str, Any])
             if data.pop("format") != FORMAT_VERSION:
                 raise LandingError("was written by another version of snow_assets", key="plan", value=source)
+            digest = data.pop("digest")
+            whole = digest == _digest({**data, "format": FORMAT_VERSION})
             fingerprint = data.pop("fingerprint")
             data["as_of"] = datetime.fromisoformat(data["as_of"])
             data["slices"] = tuple(Slice(**piece) for piece in data["slices"])
-            for name in ("fields", "probed", "key"):
+            for name in ("fields", "probed", "key", "witnesses"):
                 data[name] = tuple(data[name])
             plan = cls(**data)
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise LandingError("is damaged", key="plan", value=source, hint="start a new plan with --new") from error
-        if plan.fingerprint != fingerprint:
+        if plan.fingerprint != fingerprint or not whole:
             raise LandingError("was changed by hand", key="plan", value=source, hint="start a new plan with --new")
         return plan
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    """Of what ``plan.json`` holds besides: a bit that flips in a boundary would read other rows."""
+    return xxhash.xxh3_128_hexdigest(msgspec.json.encode(data, order="deterministic"))
 
 
 def fingerprint_of(identity: Mapping[str, Any]) -> str:
