@@ -94,7 +94,7 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
         raise ConfigError("is not given, but --tls-key is", key="--tls-cert", hint="give both, or neither")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password="")  # never asked for
     except OSError as error:  # ssl.SSLError is one
         reason = error.strerror or "is unreadable"
         if isinstance(error, ssl.SSLError):

@@ -72,13 +72,14 @@ def _of_instance(environment: Environment, settings: Settings) -> Iterator[SnowE
     url = _url(environment, instance)
     checks: dict[str, Callable[[], object]] = {
         "url": lambda: url and base_url(url, allow_http=instance.allow_http),
-        "proxy": lambda: instance.proxy and check_proxy(instance.proxy),
+        "proxy": lambda: (proxy := environment.proxy(instance)) and check_proxy(proxy),
         "ca_bundle": lambda: instance.ca_bundle and check_ca_bundle(instance.ca_bundle),
     }
     for key, check in checks.items():
         for error in _caught(check):
-            if key == "url" and environment.get("SNOW_INSTANCE_URL"):
-                error.key = "SNOW_INSTANCE_URL"
+            variable = {"url": "SNOW_INSTANCE_URL", "proxy": "SNOW_PROXY"}.get(key, "")
+            if environment.get(variable):
+                error.key = variable
             else:
                 error.key = f"instance.{key}"
                 error.message += f", {place_of(settings.path, 'instance', key)}"

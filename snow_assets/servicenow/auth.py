@@ -45,8 +45,16 @@ class Auth:
         """Name and value of the header. Raises ``TokenUnavailable`` or ``CredentialsError``."""
         raise NotImplementedError
 
-    def refused(self, value: str) -> None:
-        """The instance answered 401 to a request that carried the header value ``value``."""
+    def accepted(self, value: str) -> None:
+        """The instance took a request that carried the header value ``value``."""
+
+    def refused(self, value: str) -> bool:
+        """The instance answered 401 to a request that carried ``value``. Whether that speaks against who we are.
+
+        A token that was accepted before has ended, and one that was replaced meanwhile tells nothing.
+        """
+        del value
+        return True
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
@@ -98,6 +106,7 @@ class _Token:
     expires_at: float
     renew_at: float
     refresh_token: str = field(repr=False)
+    accepted: bool = False
 
 
 class OAuthToken(Auth):
@@ -124,6 +133,7 @@ class OAuthToken(Auth):
         self._token: _Token | None = None
         self._attempts = 0
         self._failure: TokenUnavailable | CredentialsError | None = None
+        self._ended = False  # the grant was refused: repeated wrong passwords lock accounts
 
     def header(self) -> tuple[str, str]:
         """See ``Auth``; asks for a token where none holds."""
@@ -132,11 +142,20 @@ class OAuthToken(Auth):
             token = self._renewed()
         return "Authorization", f"Bearer {token.value}"
 
-    def refused(self, value: str) -> None:
+    def accepted(self, value: str) -> None:
+        """See ``Auth``."""
+        token = self._token
+        if token is not None and not token.accepted and value == f"Bearer {token.value}":
+            token.accepted = True
+
+    def refused(self, value: str) -> bool:
         """See ``Auth``: the token is asked for anew, unless another thread has done so."""
         with self._lock:
-            if self._token is not None and value == f"Bearer {self._token.value}":
-                self._token.expires_at = self._token.renew_at = 0.0
+            token = self._token
+            if token is None or value != f"Bearer {token.value}":
+                return False
+            token.expires_at = token.renew_at = 0.0
+            return not token.accepted
 
     def _renewed(self) -> _Token:
         attempts = self._attempts
@@ -144,7 +163,7 @@ class OAuthToken(Auth):
             token = self._token
             if token is not None and self._clock() < token.renew_at:
                 return token
-            if self._failure is not None and self._attempts != attempts:
+            if self._failure is not None and (self._ended or self._attempts != attempts):
                 raise self._failure  # another thread asked while this one waited
             self._attempts += 1
             self._failure = None
@@ -153,6 +172,7 @@ class OAuthToken(Auth):
             except (TokenUnavailable, CredentialsError) as failure:
                 if token is None or self._clock() >= token.expires_at:
                     self._failure = failure
+                    self._ended = isinstance(failure, CredentialsError)
                     raise
                 # It still holds: use it, and let a little time pass before the next try.
                 token.renew_at = min(token.expires_at, self._clock() + 5.0)

@@ -9,6 +9,7 @@ which keeps a handle of its own: libraries wrap sockets in others, detach them a
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import socket
@@ -19,6 +20,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 import requests.adapters
+import requests.utils
 
 
 class HasFileno(Protocol):
@@ -128,6 +130,14 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         manager = super().proxy_manager_for(*args, **settings)
         _watch_pools(manager)
         return manager
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """User and password of a proxy, as UTF-8: ``requests`` takes Latin-1, and raises what else there is."""
+        username, password = requests.utils.get_auth_from_url(proxy)
+        if not username:
+            return {}
+        encoded = base64.b64encode(f"{username}:{password}".encode()).decode()
+        return {"Proxy-Authorization": f"Basic {encoded}"}
 
 
 def _watch_pools(manager: Any) -> None:

@@ -11,6 +11,10 @@ What the columns mean for a request that met the fault:
   the instance names a time, every thread of the client waits for it, once.
 * ``fatal``: no retry can help; the run stops. With ``retry``: once more in a new session first.
 * ``outage``: when it lasts, the instance as a whole cannot be used, not only this request.
+* ``unheard``: nothing was heard of the instance; it may be down, or this request may be too much for it.
+
+Before a request fails for an ``outage`` or ``unheard`` fault, a small one asks whether the instance is there at all;
+where it is not, all threads wait until it is back (see ``budget``).
 """
 
 from __future__ import annotations
@@ -33,17 +37,28 @@ class Fault:
     pause: bool = False
     fatal: bool = False
     outage: bool = False
+    unheard: bool = False
+
+    @property
+    def down(self) -> bool:
+        """Whether a dead instance shows it."""
+        return self.outage or self.unheard
 
 
 _TABLE: Final = (
     # On the way: what the transport reports instead of an answer.
-    Fault("timeout", "no complete answer within the read time-out", halve=True),
-    Fault("too_slow", "a body that drips: bytes arrive, but not all within connect plus read time-out", halve=True),
+    Fault("timeout", "no complete answer within the read time-out", halve=True, unheard=True),
+    Fault(
+        "too_slow",
+        "a body that drips: bytes arrive, but not all within connect plus read time-out",
+        halve=True,
+        unheard=True,
+    ),
     Fault("connect_timeout", "no connection within the connect time-out", outage=True),
     Fault("connection_refused", "nobody listens at the address, or it cannot be reached", outage=True),
-    Fault("connection_reset", "the connection ended before or inside the answer", halve_at_last=True),
+    Fault("connection_reset", "the connection ended before or inside the answer", halve_at_last=True, unheard=True),
     Fault("unknown_host", "the name server knows no such host", retry=False, fatal=True),
-    Fault("dns", "the name server did not answer"),
+    Fault("dns", "the name server did not answer", unheard=True),
     Fault("tls", "the TLS handshake failed", outage=True),
     Fault("tls_certificate", "the certificate is not trusted, or names another host", retry=False, fatal=True),
     Fault("proxy", "the proxy refused or could not reach the instance", outage=True),
@@ -51,13 +66,14 @@ _TABLE: Final = (
     Fault("broken_gzip", "the body cannot be decompressed", halve_at_last=True),
     Fault("truncated_body", "fewer bytes than Content-Length, or chunks without an end", halve=True),
     Fault("no_token", "the token endpoint hangs, fails or answers without a token", outage=True),
-    Fault("transport", "any other failure to exchange a request for an answer"),
+    Fault("transport", "any other failure to exchange a request for an answer", unheard=True),
     # By status.
     Fault("accepted_202", "status 202: dropped, too many requests waited on one session"),
     Fault("redirect", "status 3xx: a login page or another host", fatal=True),
     Fault("bad_request", "status 400 and other 4xx: the request itself is refused", retry=False, fatal=True),
     Fault("unknown_table", "status 400, `Invalid table`", retry=False, fatal=True),
     Fault("unauthorized", "status 401: wrong credentials, or an expired session or token", fatal=True),
+    Fault("token_ended", "status 401 for a token that was accepted before, or was replaced meanwhile"),
     Fault("forbidden", "status 403: a right is missing", retry=False, fatal=True),
     Fault("forbidden_query", "status 403, `Insufficient rights to query records`", retry=False, fatal=True),
     Fault(
@@ -67,11 +83,11 @@ _TABLE: Final = (
     Fault("too_many_requests", "status 429 without a time: the node's queue is full", pause=True),
     Fault("rate_limited", "status 429 with Retry-After or X-RateLimit-Reset: a rate rule", pause=True),
     Fault("server_error", "status 500, or another 5xx", halve_at_last=True),
-    Fault("gateway_error", "status 408, 502, 503 or 504: restart, upgrade, maintenance, front end", outage=True),
+    Fault("gateway_error", "status 408, 499, 502, 503 or 504: restart, upgrade, maintenance, front end", outage=True),
     Fault("unexpected_status", "any other status"),
     # Status 200, but not a page.
     Fault("execution_time", "`maximum execution time exceeded`, in a 500, beside rows, or in broken JSON", halve=True),
-    Fault("error_in_200", "status 200 with an `error` beside the rows", halve_at_last=True),
+    Fault("error_in_200", "status 200 with an `error`, or a status of failure, beside the rows", halve_at_last=True),
     Fault("hibernating", "a page that says `Your instance is hibernating`", outage=True),
     Fault("offline", "a page that says `Your instance is currently offline`: waking up", outage=True),
     Fault("login_page", "an HTML page with a sign-in form", fatal=True),

@@ -16,6 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
@@ -122,8 +123,10 @@ class Transport:
         headers = {name: value}
         session = self._new_session() if request.fresh else self._session()
         answer = self._exchange(session, "GET", request.path, params=dict(request.params), headers=headers)
-        if answer.status == 401:
-            self.auth.refused(value)
+        if answer.status == 200:
+            self.auth.accepted(value)
+        elif answer.status == 401 and not self.auth.refused(value):
+            answer = replace(answer, fault="token_ended")
         if request.fresh:
             session.close()
         elif answer.fault or answer.status not in _KEEP or len(answer.body) < 5:

@@ -88,7 +88,7 @@ class App:
             "X-Content-Type-Options": "nosniff",
         }
         if session.fresh:
-            reply.cookies += self.sim.sessions.cookies_of(session, secure=False)
+            reply.cookies += self.sim.sessions.cookies_of(session, secure=asked.host.startswith("https://"))
         return reply
 
     def _worded(self, asked: Asked, account: Account) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 SEND_BUFFER = 4 * 1024 * 1024
+HANDSHAKE_SECONDS = 30.0
 
 
 class SimulatorServer:
@@ -31,17 +33,19 @@ class SimulatorServer:
         stopping: threading.Event,
         port: int = 0,
         host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Listen on ``host``:``port`` (0: a free one) and answer from now on."""
+        """Listen on ``host``:``port`` (0: a free one) and answer from now on, over TLS where ``tls`` is given."""
         self.sim = sim
         self._answer = answer
         self._stopping = stopping
+        self._tls = tls
         self._open: set[Connection] = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server((host, port), backlog=256, reuse_port=False)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://{host}:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{host}:{self.port}"
         self._thread = threading.Thread(target=self._accept, name=f"simulator:{self.port}", daemon=True)
         self._thread.start()
 
@@ -96,7 +100,11 @@ class SimulatorServer:
             threading.Thread(target=self._serve, args=(sock,), name="simulator connection", daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
-        connection = Connection(sock, self._stopping)
+        try:
+            connection = Connection(self._encrypted(sock), self._stopping)
+        except OSError:  # the handshake failed: the client does not trust us, or speaks plain http
+            sock.close()
+            return
         with self._lock:
             self._open.add(connection)
         try:
@@ -109,10 +117,20 @@ class SimulatorServer:
                 self._open.discard(connection)
             connection.close()
 
+    def _encrypted(self, sock: socket.socket) -> socket.socket:
+        if self._tls is None:
+            return sock
+        sock.settimeout(HANDSHAKE_SECONDS)
+        wrapped = self._tls.wrap_socket(sock, server_side=True)
+        wrapped.settimeout(None)
+        return wrapped
+
     def _one(self, connection: Connection) -> bool:
         asked = connection.read()
         if asked is None:
             return False
+        if self._tls is not None:
+            asked.host = asked.host.replace("http://", "https://", 1)
         try:
             reply = self._answer(asked)
         except Exception as error:  # noqa: BLE001 - a fault of the simulator itself: say so, as an instance would

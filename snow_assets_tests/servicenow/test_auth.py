@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +10,10 @@ import pytest
 
 from snow_assets.config import Credentials
 from snow_assets.errors import CredentialsError, InstanceUnavailable
-from snow_assets.servicenow.auth import OAuthToken, TokenUnavailable
+from snow_assets.servicenow.auth import ApiKey, BasicAuth, BearerToken, OAuthToken, TokenUnavailable
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.exchange import Answer
+from snow_assets.servicenow.faults import FAULTS
 from snow_assets_tests.servicenow.scripted import Asked, Connection, Scripted, scripted
 
 PASSWORD = {
@@ -46,7 +48,7 @@ class Endpoint:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
     def holder(self, grant: Mapping[str, str] = PASSWORD) -> OAuthToken:
-        kind = "password" if "password" in grant else "client_credentials"
+        kind = next((name for name in ("refresh_token", "password") if name in grant), "client_credentials")
         return OAuthToken({"grant_type": kind, **grant}, self.post, clock=lambda: self.now)
 
 
@@ -110,6 +112,117 @@ def test_a_refused_grant_is_one_clear_error(status: int) -> None:
         Endpoint(Answer(status, {}, REFUSED.body)).holder().header()
     assert "MARKED" not in str(caught.value)
     assert "locked user" in caught.value.hint
+
+
+REFRESH = CLIENT | {"refresh_token": "MARKED-refresh"}
+
+
+def test_a_refresh_token_is_a_way_to_sign_in() -> None:
+    endpoint = Endpoint(token("A", refresh_token="MARKED-refresh"), token("B"), token("C", refresh_token="MARKED-new"))
+    holder = endpoint.holder(REFRESH)
+    for expected in ("A", "B", "C", "C"):
+        assert holder.header()[1] == f"Bearer {expected}"
+        endpoint.now += 1750 if expected != "C" else 1
+    assert [form["grant_type"] for form in endpoint.forms] == ["refresh_token"] * 3
+    assert {form["refresh_token"] for form in endpoint.forms} == {"MARKED-refresh"}
+    endpoint.now += 1750
+    holder.header()
+    assert endpoint.forms[-1]["refresh_token"] == "MARKED-new", "one that was replaced is not used again"
+
+
+def test_a_replaced_refresh_token_that_ended_falls_back_to_the_one_given() -> None:
+    endpoint = Endpoint(token("A", 100, refresh_token="MARKED-new"), REFUSED, token("B"))
+    holder = endpoint.holder(REFRESH)
+    holder.header()
+    endpoint.now += 99
+    assert holder.header()[1] == "Bearer B"
+    assert [form["refresh_token"] for form in endpoint.forms[1:]] == ["MARKED-new", "MARKED-refresh"]
+
+
+def test_a_refresh_token_that_ended_is_said_once() -> None:
+    endpoint = Endpoint(token("A", 100), REFUSED)
+    holder = endpoint.holder(REFRESH)
+    holder.header()
+    endpoint.now += 101
+    for _ in range(5):
+        with pytest.raises(CredentialsError, match="refresh_token grant") as caught:
+            holder.header()
+        assert "the refresh token may have ended" in caught.value.hint
+        assert "MARKED" not in str(caught.value)
+    assert len(endpoint.forms) == 2, "what was refused is not asked for again"
+
+
+def test_a_token_with_no_seconds_left_is_not_asked_for_before_every_request() -> None:
+    endpoint = Endpoint(token("A", 3), token("A", 0), token("B"))
+    holder = endpoint.holder(CLIENT)
+    holder.header()
+    endpoint.now += 3
+    for _ in range(9):
+        assert holder.header()[1] == "Bearer A"
+        endpoint.now += 0.1
+    assert len(endpoint.forms) == 2
+    endpoint.now += 0.2
+    assert holder.header()[1] == "Bearer B"
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault", "said"),
+    [
+        (Answer(0, {}, b"", fault="timeout"), "no_token", "timeout"),
+        (Answer(0, {}, b"", fault="too_slow"), "no_token", "too_slow"),
+        (Answer(0, {}, b"", fault="truncated_body"), "no_token", "truncated_body"),
+        (Answer(0, {}, b"", fault="connection_reset"), "no_token", "connection_reset"),
+        (Answer(0, {}, b"", fault="connection_refused"), "connection_refused", ""),
+        (Answer(500, {}, b"{}"), "no_token", "500"),
+        (Answer(200, {}, b"{}"), "no_token", "without a token"),
+        (Answer(200, {}, b"\xff\xfe"), "no_token", "without a token"),
+        (Answer(503, {"content-type": "text/html"}, b"<html>"), "", ""),
+        (Answer(429, {"retry-after": "7"}, b""), "", ""),
+    ],
+)
+def test_a_failing_endpoint_never_makes_pages_smaller(answer: Answer, fault: str, said: str) -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        Endpoint(answer).holder().header()
+    judged = caught.value.answer
+    assert (judged.fault, judged.status) == (fault, 0 if fault == "no_token" else answer.status)
+    assert said in judged.detail
+    if judged.fault:
+        row = FAULTS[judged.fault]
+        assert not row.halve
+        assert not row.halve_at_last
+
+
+def test_a_401_for_a_token_that_held_before_is_no_refusal() -> None:
+    endpoint = Endpoint(token("A"), token("B"), token("C"))
+    holder = endpoint.holder(CLIENT)
+    _, first = holder.header()
+    holder.accepted(first)
+    assert not holder.refused(first), "it ended"
+    assert not holder.refused(first), "another thread, later"
+    _, second = holder.header()
+    assert not holder.refused(first), "replaced meanwhile"
+    assert holder.refused(second), "fresh, and never accepted"
+    assert BasicAuth("u", "p").refused("Basic x")
+
+
+def test_nothing_that_holds_a_secret_can_be_pickled_or_shown() -> None:
+    credentials = Credentials.model_validate(PASSWORD | REFRESH | {"token": "MARKED-token", "api_key": "MARKED-key"})
+    held = [credentials, BasicAuth("u", "MARKED"), BearerToken("MARKED"), ApiKey("MARKED"), Endpoint().holder(REFRESH)]
+    for one in held:
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            with pytest.raises(TypeError, match="memory"):
+                pickle.dumps(one, protocol)
+        with pytest.raises(TypeError):
+            json.dumps(one)
+        assert "MARKED" not in repr(one) + str(one) + f"{one!r:>5}"
+    assert "MARKED" not in credentials.model_dump_json() + str(credentials.model_dump())
+    assert len([secret for secret in credentials.secrets if "MARKED" in secret]) == 5
+
+
+def test_a_user_name_with_a_colon_cannot_sign_in_by_basic() -> None:
+    with pytest.raises(CredentialsError, match="colon") as caught:
+        BasicAuth("do:main", "MARKED")
+    assert "MARKED" not in str(caught.value)
 
 
 def test_an_answer_without_a_token_is_no_token() -> None:
@@ -205,7 +318,7 @@ def test_a_token_endpoint_that_is_down_is_an_outage() -> None:
     with scripted(script) as server, client_of(server, **CLIENT) as client:
         with pytest.raises(InstanceUnavailable):
             client.get_count("incident")
-        assert server.paths == ["/oauth_token.do"] * 2
+        assert server.paths == ["/oauth_token.do"] * 3  # two tries, and the question whether the instance is there
 
 
 def test_an_api_key_goes_into_its_own_header() -> None:
