@@ -33,6 +33,10 @@ def reconciler(
     )
     def sense(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         found = evaluate(pulls, landing, context.instance, now=time.time())
+        for name, due in found:
+            if isinstance(due, LandSlices):  # a run that died between plan.json and its keys left them out
+                plan = landing.open(name).read_plan(due.plan_id)
+                context.instance.add_dynamic_partitions(PullNames(name).partitions_name, plan.partition_keys)
         requests = [request for name, due in found for request in run_requests(name, due)]
         if requests:
             return dg.SensorResult(run_requests=requests)

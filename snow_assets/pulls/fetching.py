@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -17,6 +16,8 @@ from snow_assets.pulls.landing import LandedFile, Landing, next_attempt
 from snow_assets.pulls.ledger import Difference, Ledger
 from snow_assets.pulls.plan import Plan, Slice
 from snow_assets.pulls.progress import Progress, report
+from snow_assets.pulls.sight import is_plain, must_still_see
+from snow_assets.pulls.stores import PERSON
 from snow_assets.pulls.writer import SliceWriter
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.decoding import StructDecoder
@@ -28,7 +29,6 @@ from snow_assets.servicenow.reading import Reading
 
 FAILURES_IN_A_ROW = 3  # slices that an outage fails one after another, none landing between, end the run
 FAILURES_AT_ALL = 32  # slices that fail for other reasons while none lands: so does this
-PERSON = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)  # the disk needs somebody
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +207,13 @@ class _Work:
             landed = self._land(piece)
         except SnowError as error:
             return self._failed(piece, error)
-        except Exception as error:  # noqa: BLE001 - a fault of ours or of the disk: the slice fails by name
+        except BaseException as error:  # noqa: BLE001 - a fault of ours or of the disk: the slice fails by name
             return self._failed(piece, _as_ours(error, piece, self.landing), cause=error)
         self.outages = self.failures = 0
         self.progress.add(landed=1)
         return landed
 
-    def _failed(self, piece: Slice, error: SnowError, cause: Exception | None = None) -> Failed:
+    def _failed(self, piece: Slice, error: SnowError, cause: BaseException | None = None) -> Failed:
         error.__cause__ = error.__cause__ or cause
         self.progress.add(failed=1)
         if not isinstance(error, Cancelled):
@@ -241,6 +241,8 @@ class _Work:
         with SliceWriter(self.landing, self.plan, piece, attempt, self.decoder) as writer:
             try:
                 proof = self.client.run(self._read(piece, tally), seen.then(writer.add), tally)
+                if not is_plain(piece, proof, seen.ids[:1]):
+                    self.client.run(must_still_see(self.plan, self.reading, seen.ids, tally), tally=tally)
             except BaseException:
                 seen.take_back()
                 note_cost(self.landing, self.plan, piece, tally)
@@ -287,7 +289,7 @@ class _Work:
         )
 
 
-def _as_ours(error: Exception, piece: Slice, landing: Landing) -> SnowError:
+def _as_ours(error: BaseException, piece: Slice, landing: Landing) -> SnowError:
     """An error of ours for one that is not: the disk's own words, no others'."""
     if isinstance(error, OSError) and error.errno in PERSON:
         hint = "make room, or give the right to write; what landed stays"
@@ -303,12 +305,14 @@ class _Seen:
         self.progress = progress
         self.tally = tally
         self.rows = 0
+        self.ids: list[str] = []  # the first one, and some more
         self.told = (0, 0)
 
     def then(self, consume: Callable[[Page], None]) -> Callable[[Page], None]:
         def deliver(page: Page) -> None:
             consume(page)
             self.rows += len(page.ids)
+            self.ids += [page.ids[0], page.ids[-1]] if page.ids else []
             self.progress.add(rows=len(page.ids), tally=self._since())
 
         return deliver
