@@ -13,6 +13,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from snow_assets.assets.dbt import dbt_parts
+from snow_assets.assets.disk import records_in
 from snow_assets.assets.failures import cause
 from snow_assets.assets.keys import DRIVER_TAG, PULL_TAG, PullNames, publish_config, range_tags, run_tags
 from snow_assets.assets.pull import pull_parts
@@ -86,6 +87,7 @@ def run_pull(
     landing = Landing.open(environment.data_dir, name)
     landing.check_writable()
     with ExitStack() as stack:
+        stack.enter_context(records_in(environment.dagster_home))
         instance = stack.enter_context(local_instance(environment))
         stack.enter_context(lease(landing, f"snow-assets pull, process {os.getpid()}"))
         _bury(instance, name)
