@@ -13,7 +13,7 @@ from snow_assets.errors import ConfigError, CredentialsError, LandingError, Quer
 from snow_assets.pulls.dataset import published_plan
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.plan import FORMAT_VERSION, Plan, Slice, fingerprint_of, moment_of, plan_id_of
-from snow_assets.servicenow.account import Account, account, clock, count
+from snow_assets.servicenow.account import Account, account, clock, count, rows, text
 from snow_assets.servicenow.boundaries import Chain, find_chain, join_chains, prefix_bounds
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.dictionary import Column, columns
@@ -26,6 +26,7 @@ from snow_assets.servicenow.reading import Reading
 SLICES = 128  # aimed at: enough for every thread to the end, few enough for Dagster's events
 MAX_PAGES_PER_SLICE = 50
 SLICE_ROWS_UNCOUNTED = 10  # pages a slice where nothing counts
+WITNESSES = 20  # rows remembered as visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +254,9 @@ def _goes_on(plan: Plan, preview: Preview, pull: PullConfig) -> bool:
 
 
 def _freeze(pull: PullConfig, client: Client, preview: Preview) -> Plan:
-    rows = preview.slice_rows(pull)
-    slices = _slices(pull, client, preview, rows)
+    per_slice = preview.slice_rows(pull)
+    slices = _slices(pull, client, preview, per_slice)
+    witnesses = _witnesses(client, preview) if slices[0].rows != 0 and not pull.key else ()
     return Plan(
         pull=pull.name,
         plan_id=plan_id_of(preview.as_of),
@@ -265,7 +267,7 @@ def _freeze(pull: PullConfig, client: Client, preview: Preview) -> Plan:
         fields=preview.fields,
         display_value=pull.display_value,
         page_size=pull.page_size,
-        slice_rows=rows,
+        slice_rows=per_slice,
         slices=slices,
         identity=preview.identity,
         probed=preview.probed,
@@ -273,7 +275,15 @@ def _freeze(pull: PullConfig, client: Client, preview: Preview) -> Plan:
         cost=preview.cost.as_dict(),
         key=tuple(pull.key or ()),
         relative_dates=preview.query.relative_dates,
+        witnesses=witnesses,
     )
+
+
+def _witnesses(client: Client, preview: Preview) -> tuple[str, ...]:
+    """The first rows that are visible; the slices' first rows bear witness, too."""
+    query = preview.query.ordered(preview.query.where(), "sys_id")
+    found = client.run(rows(preview.table, query, (), "probe", client.policy, preview.cost, limit=WITNESSES))
+    return tuple(text(record, "sys_id") for record in found)
 
 
 def _slices(pull: PullConfig, client: Client, preview: Preview, rows: int) -> tuple[Slice, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from snow_assets.errors import PublishRefused
-from snow_assets.pulls import Failed, Plan, Totals, publish, reconcile
+from snow_assets.errors import ForbiddenError, PlanIncomplete
+from snow_assets.pulls import Failed, Plan, Totals, published, reconcile
 from snow_assets.simulator import HiddenRows, Simulator, SimulatorServer
 from snow_assets_tests.pulls.conftest import Workbench
 
@@ -76,12 +77,11 @@ def instance() -> Iterator[SimulatorServer]:
 
 @pytest.fixture
 def bench(instance: SimulatorServer, tmp_path: Path) -> Iterator[Workbench]:
-    yield Workbench(
+    bench = Workbench(
         instance, tmp_path / "data", page_size=PAGE, slice_rows=SLICE, fields=FIELDS, max_retries=8, retry_backoff=0.001
     )
-    instance.faults.clear()
-    instance.sim.knobs.hidden_rows.clear()
-    instance.sim.watchers.clear()
+    yield bench
+    _give_back(bench)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -114,3 +114,86 @@ def test_what_is_readable_lands_and_the_rest_is_numbered(bench: Workbench, hidde
 def _adds_up(totals: Totals) -> None:
     if totals.counted is not None:
         assert totals.counted + sum(difference.rows for difference in totals.differences) == totals.landed
+
+
+class Instead:
+    """From the n-th list request of rows on (narrow ones not counted), something happens to the account's rights."""
+
+    def __init__(self, bench: Workbench, after: int, deed: Callable[[], None]) -> None:
+        self.left, self.deed, self.lock = after, deed, threading.Lock()
+        bench.sim.watchers.append(self)
+
+    def __call__(self, asked: Any) -> None:
+        if not asked.path.endswith("/table/incident") or asked.params.get("sysparm_fields") == "sys_id":
+            return
+        with self.lock:
+            self.left -= 1
+            if self.left == 0:
+                self.deed()
+
+
+def _rows_hidden(bench: Workbench, share: float = 1.0) -> None:
+    bench.sim.knobs.hidden_rows.append(HiddenRows("incident", fraction=share))
+
+
+def _table_denied(bench: Workbench) -> None:
+    bench.sim.knobs.denied_tables.add("incident")
+
+
+def _refused(bench: Workbench) -> None:
+    bench.sim.knobs.closed_tables.add("incident")
+
+
+def _empty(bench: Workbench) -> None:
+    bench.server.faults.add(kind="empty_page", table="incident")
+
+
+def _empty_uncounted(bench: Workbench) -> None:
+    bench.server.faults.add(
+        {"kind": "empty_page", "table": "incident"},
+        {"kind": "count_absent", "table": "incident"},
+        {"kind": "count_refused", "table": "incident", "request": "count"},
+    )
+
+
+LOSSES: dict[str, Callable[[Workbench], None]] = {
+    "rows are hidden": _rows_hidden,
+    "half of the rows are hidden": lambda bench: _rows_hidden(bench, 0.5),
+    "the table is denied": _table_denied,
+    "requests are refused": _refused,
+    "lists are empty": _empty,
+    "lists are empty, nothing counts": _empty_uncounted,
+}
+
+
+@pytest.mark.parametrize("slice_rows", [SLICE, 2 * ROWS], ids=["slices", "one slice"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("after", [1, 9])
+def test_a_role_lost_in_mid_pull_publishes_nothing(bench: Workbench, loss: str, after: int, slice_rows: int) -> None:
+    """A first pull: there is no dataset to compare with. What landed stays, and lands no second time."""
+    bench.pull = bench.pull.model_copy(update={"slice_rows": slice_rows, "max_workers": 2})
+    plan = bench.plan().plan
+    Instead(bench, after, lambda: LOSSES[loss](bench))
+    failed = [result.error for result in bench.land(plan) if isinstance(result, Failed)]
+    assert failed
+    told = [error for error in failed if isinstance(error, ForbiddenError)]
+    assert told
+    assert all(error.exit_code == 2 for error in told)
+    with pytest.raises(PlanIncomplete):
+        reconcile(plan, bench.landing, bench.pull)
+    assert published(bench.landing) is None
+
+    _give_back(bench)
+    assert not [result for result in bench.land(plan) if isinstance(result, Failed)]
+    totals = reconcile(plan, bench.landing, bench.pull)
+    assert (totals.landed, totals.hidden, totals.missing) == (ROWS, 0, 0)
+
+
+def _give_back(bench: Workbench) -> None:
+    knobs = bench.sim.knobs
+    bench.server.faults.clear()
+    bench.sim.watchers.clear()
+    knobs.hidden_rows.clear()
+    knobs.hidden_fields.clear()
+    knobs.denied_tables.clear()
+    knobs.closed_tables.clear()

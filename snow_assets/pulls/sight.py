@@ -1,0 +1,88 @@
+"""Does the account still see what it saw when the plan was made?
+
+A role that is lost in the middle of a pull does not fail a request: rows are silently left out, or the table looks
+empty. The first row of every slice was visible to the plan, so these rows bear witness, and so do rows that this
+attempt landed. Whether they still match the query does not matter; they are asked for by their sys_ids alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from snow_assets.errors import ForbiddenError
+from snow_assets.pulls.plan import Plan, Slice
+from snow_assets.servicenow.account import rows
+from snow_assets.servicenow.boundaries import is_usable
+from snow_assets.servicenow.exchange import Procedure, Tally
+from snow_assets.servicenow.proof import RangeProof
+from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.reading import RangeState, Reading, narrow_page
+
+FIRST_ROWS = 20  # of slices
+LANDED = 20  # rows of the slice; with the plan's own witnesses all fit into one request
+LOOKS = 3  # sessions that must agree
+HIDDEN = 0.10  # of the witnesses: counted, and shown no longer
+ABSENT = 0.50  # of the witnesses: neither counted nor shown, which deletions explain up to here
+SEEN = 1000  # rows looked at where no witness is known
+
+
+def is_plain(piece: Slice, proof: RangeProof, first: Sequence[str]) -> bool:
+    """Whether nothing about a slice asks for witnesses: its first row stands where it stood, all is landed."""
+    return not proof.causes and proof.landed > 0 and piece.lo in (None, *first)
+
+
+def must_still_see(plan: Plan, reading: Reading, landed: Sequence[str], tally: Tally) -> Procedure[None]:
+    """Raise ``ForbiddenError`` where the account lost sight of rows that it saw. ``landed``: some that just landed."""
+    first_rows = [piece.lo for piece in plan.slices if piece.lo]
+    groups = [plan.witnesses, _spread(first_rows, FIRST_ROWS), _spread(landed, LANDED)]
+    known = [usable for group in groups if (usable := {sys_id for sys_id in group if is_usable(sys_id)})]
+    if known and not plan.key:
+        yield from _ask_witnesses(reading, known, tally)
+    elif plan.probed:
+        yield from _look_at_table(reading, tally)
+
+
+def _ask_witnesses(reading: Reading, groups: Sequence[set[str]], tally: Tally) -> Procedure[None]:
+    state = RangeState(reading, None, None, tally)
+    every = set().union(*groups)
+    term = "sys_idIN" + ",".join(sorted(every))
+    for _ in range(LOOKS):
+        page, total, _ = yield from narrow_page(state, [term], purpose="lookup", limit=len(every), query=EncodedQuery())
+        unseen = every - set(page.ids)
+        hidden = 0 if total is None else max(0, min(total, len(every)) - (len(every) - len(unseen)))
+        if not _is_lost(groups, unseen, hidden):
+            return
+    raise _lost(reading, f"{len(unseen)} of {len(every)} rows that it saw before")
+
+
+def _is_lost(groups: Sequence[set[str]], unseen: set[str], hidden: int) -> bool:
+    """Whether many rows of a group are hidden, or most rows of every group are gone; ``hidden`` of all are counted.
+
+    One group alone may have been deleted: a whole slice goes when an old class of rows is cleaned up.
+    """
+    gone = [(len(group & unseen), len(group)) for group in groups]
+    return any(min(hidden, lost) > HIDDEN * of for lost, of in gone) or all(lost > ABSENT * of for lost, of in gone)
+
+
+def _look_at_table(reading: Reading, tally: Tally) -> Procedure[None]:
+    for _ in range(LOOKS):
+        found = yield from rows(reading.table, "", (), "probe", reading.policy, tally, limit=SEEN, identified=False)
+        if found:
+            return
+    raise _lost(reading, "any row of the table, and saw some when the plan was made")
+
+
+def _lost(reading: Reading, what: str) -> ForbiddenError:
+    return ForbiddenError(
+        f"the account no longer sees {what}: it lost a right in the middle of the pull, or rows were deleted wholesale",
+        key="table",
+        value=reading.table,
+        hint="give the role back and run it again: what landed stays; if nothing was taken away, start anew with --new",
+    )
+
+
+def _spread(ids: Sequence[str], most: int) -> list[str]:
+    """At most so many of the ids, evenly from the first to the last."""
+    if len(ids) <= most:
+        return list(ids)
+    return [ids[at * (len(ids) - 1) // (most - 1)] for at in range(most)]
