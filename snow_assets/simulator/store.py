@@ -52,6 +52,7 @@ class Store:
         self.clock = clock
         self.generation = 0  # counts mutations
         self.on_change: list[Callable[[str], None]] = []  # called with the class of the row that changed
+        self.on_row: list[Callable[[str, str, Row | None], None]] = []  # with its class, sys_id and new version
         self._rows: dict[str, dict[str, Row]] = {}
         self._views: dict[str, View] = {}
         self._joined: dict[str, tuple[int, dict[str, Row], View]] = {}  # database views, by generation
@@ -235,6 +236,9 @@ class Store:
             self._journals = None
         for listener in self.on_change:
             listener(table)
+        changed = new or old
+        for hearer in self.on_row if changed else ():
+            hearer(table, changed["sys_id"], new)
 
 
 def _refresh(view: View, old: Row | None, new: Row | None, collate: Collate) -> None:
