@@ -25,7 +25,7 @@ def test_only_the_failed_slice_is_asked_for_again(workbench: Workbench) -> None:
     assert [r.slice for r in workbench.land(plan, max_retries=0) if isinstance(r, Failed)] == [broken]
     status = pull_status("incidents", workbench.landing)
     assert (status.state, status.landed, status.missing) == (
-        "landing",
+        "unfinished",
         len(plan.slices) - 1,
         (plan.partition_keys[4],),
     )
@@ -41,7 +41,8 @@ def test_only_the_failed_slice_is_asked_for_again(workbench: Workbench) -> None:
     asked = list(list(workbench.server.requests)[before:])
     assert [r.slice for r in results if isinstance(r, Landed) and not r.adopted] == [broken]
     assert asked
-    assert all(f"sys_id<={broken.hi}" in entry.query for entry in asked)
+    of_it = [f"sys_id<={broken.hi}" in entry.query for entry in asked]
+    assert of_it.count(False) <= 1  # whether counts are right is tried once in a run, on rows that landed
     assert reconcile(plan, workbench.landing, workbench.pull).landed == 6000
 
 
