@@ -179,7 +179,10 @@ def _page(state: KeyedState, offset: int, limit: int) -> Procedure[tuple[int, in
 
 
 def _whole_page(state: KeyedState, offset: int, limit: int) -> Procedure[Page]:
-    """A page with all the fields that its rows can have; a field is believed to be hidden after several looks."""
+    """A page with all the fields that its rows can have.
+
+    That a field is hidden, or all rows where some were counted, is believed after several looks.
+    """
     seen = state.keys.__contains__ if offset else None
     for look in range(LACKING_LOOKS + 1):
         first = state.counted is None and not state.pages
@@ -188,7 +191,8 @@ def _whole_page(state: KeyedState, offset: int, limit: int) -> Procedure[Page]:
         )
         page, total = yield from state.ask(request, seen=seen)
         state.counted = total if first else state.counted
-        if not _lacking(state, page):
+        nothing = not page.ids and (state.counted is None or offset < state.counted)
+        if not nothing and not _lacking(state, page):
             break
     state.hidden_fields |= _lacking(state, page)
     return page

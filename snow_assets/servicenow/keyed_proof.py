@@ -7,8 +7,9 @@ come out twice. What stays unexplained fails the range.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from snow_assets.errors import RequestFailed, SliceFailed
 from snow_assets.servicenow.decoding import key_values
@@ -70,6 +71,7 @@ def read_keyed(reading: Reading, key: Sequence[str], tally: Tally) -> Procedure[
         gone = yield from _look_up(state, sorted(extra))
         current = _Round(counted, (swept | set(extra)) - gone.keys(), gone)
         if not pending and current.agrees_with(previous):
+            current = yield from _with_tried_count(state, current)
             return _explain(state, current, repairs)
         previous = None if pending else current
     raise SliceFailed(
@@ -78,6 +80,25 @@ def read_keyed(reading: Reading, key: Sequence[str], tally: Tally) -> Procedure[
         value=str(state),
         hint="run it again at a quieter time, or bound the query",
     )
+
+
+def _with_tried_count(state: KeyedState, last: _Round) -> Procedure[_Round]:
+    """The round without its count, where counts are wrong about rows that are shown."""
+    askable = (row_id for row_id in last.visible if _can_be_asked(state, row_id))
+    known = next(_batches(state, islice(askable, BY_KEY)), [])
+    if last.counted is None or not known:
+        return last
+    for _ in range(LOOK_UPS):  # a row may go in the very moment
+        query, limit = _rows(state, known, state.reading.query), len(known) * ROWS_PER_KEY
+        request = state.request(query, limit=limit, purpose="lookup", narrow=True, count=True, fresh=True)
+        try:
+            page, total = yield from state.ask(request)
+        except TooHeavy:
+            known = known[: (len(known) + 1) // 2]
+            continue
+        if page.ids and total == len(page.ids):
+            return last
+    return replace(last, counted=None)
 
 
 def _sweep(state: KeyedState, width: int) -> Procedure[tuple[set[str], int | None]]:
@@ -201,7 +222,7 @@ def _can_be_asked(state: KeyedState, row_id: str) -> bool:
     )
 
 
-def _batches(state: KeyedState, row_ids: Sequence[str]) -> Iterator[list[str]]:
+def _batches(state: KeyedState, row_ids: Iterable[str]) -> Iterator[list[str]]:
     """Batches whose queries are of moderate length, URL-encoded."""
     batch: list[str] = []
     length = 0
@@ -232,7 +253,8 @@ def _explain(state: KeyedState, last: _Round, repairs: _Repairs) -> RangeProof:
         causes += _cause(name, 1, row_ids, "landed, then no longer among the keys")
     hidden = last.hidden
     if hidden is None:
-        causes.append(Cause("count_unknown", 0, "the instance sent no count; hidden rows cannot be numbered"))
+        evidence = "no count, or none that is right about rows that are shown: hidden rows cannot be numbered"
+        causes.append(Cause("count_unknown", 0, evidence))
     elif hidden:
         evidence = f"counted {last.counted}, {len(last.visible)} keys shown, twice"
         causes.append(Cause("hidden" if hidden > 0 else "count_low", -hidden, evidence))

@@ -21,6 +21,7 @@ What a rule may say, besides its ``kind`` (see ``fault_kinds.KINDS``) and that k
 ``narrow``     true: only requests of ``sysparm_fields=sys_id``; false: only others
 ``fresh``      true: only requests without a session cookie; false: only with one
 ``first``      true: only requests that ask for a count; false: only those with ``sysparm_no_count``
+``asks``       only lists that ask for this field in ``sysparm_fields``
 ``probability``  hit a matching request with this probability, seeded by ``seed`` (0)
 ``after``      let so many matching requests pass first
 ``every``      then hit one of so many (1)
@@ -46,7 +47,7 @@ from snow_assets.simulator.fault_kinds import KINDS, Context
 from snow_assets.simulator.wire import Asked, Reply
 
 _MATCHES = frozenset({
-    "table", "request", "path", "query", "sys_id", "low", "high", "covers", "offset", "narrow", "fresh", "first",
+    "table", "request", "path", "query", "sys_id", "low", "high", "covers", "offset", "narrow", "fresh", "first", "asks",
 })  # fmt: skip
 _RHYTHM = frozenset({"probability", "seed", "after", "every", "times", "lasting"})
 _BOUND = re.compile(r"sys_id(>=|<=|>|<)([0-9a-zA-Z]+)")
@@ -113,6 +114,7 @@ class FaultRule:
             "narrow": lambda value: (asked.params.get("sysparm_fields") == "sys_id") is value,
             "fresh": lambda value: ("JSESSIONID" not in asked.headers.get("cookie", "")) is value,
             "first": lambda value: (not asked.flag("sysparm_no_count")) is value,
+            "asks": lambda value: value in asked.params.get("sysparm_fields", "").split(","),
         }
         if any(name in rule and not check(rule[name]) for name, check in checks.items()):
             return False
