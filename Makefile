@@ -52,6 +52,10 @@ pytest: setup ## tests, in $(WORKERS) processes
 test-slow: setup ## tests that start a database or Dagster's daemon
 	@$(BIN)/pytest -q -m slow
 
+.PHONY: kills
+kills: setup ## SIGKILL at N random moments of pulls of ROWS rows (SEED repeats them)
+	@$(BIN)/python -m snow_assets_tests.kills --kills $(or $(N),100) --rows $(or $(ROWS),100000) $(if $(SEED),--seed $(SEED))
+
 .PHONY: peers
 peers: setup ## other clients' own test suites against the simulator
 	@bench/peers.sh
