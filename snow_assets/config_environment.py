@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, NoReturn
 
@@ -40,7 +40,7 @@ class Environment:
     A variable that is set wins over the same one in ``.env``; an empty one counts as not set.
     """
 
-    values: Mapping[str, str]
+    values: Mapping[str, str] = field(repr=False)
     cwd: Path
 
     @classmethod
@@ -200,11 +200,11 @@ class Credentials(BaseModel):
             CredentialsError: none are given, half are, or one holds a control character. Values are not shown.
         """
         source = environment or Environment.load()
-        found = {field: source.get(name) for field, name in cls.VARIABLES.items()}
-        for field, value in found.items():
+        found = {part: source.get(name) for part, name in cls.VARIABLES.items()}
+        for part, value in found.items():
             if value and any(ord(character) < 32 for character in value):
                 hint = "look for a line break at its end"
-                raise CredentialsError("holds a control character", key=cls.VARIABLES[field], hint=hint)
+                raise CredentialsError("holds a control character", key=cls.VARIABLES[part], hint=hint)
         missing = _missing(found)
         if missing:
             raise missing

@@ -30,13 +30,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
 
 
+def without_secrets(url: str) -> str:
+    """What of ``url`` may be shown: not what stands before a host, nor what is asked of it."""
+    return re.split(r"[?#]", url.rpartition("@")[2])[0]
+
+
 def check_url(text: str, key: str) -> str:
     """The root address of an instance without its trailing slash; raises `ConfigError` for anything else.
 
     The value is never repeated whole: someone may have written a password into it.
     """
     example = "write https://<instance>.service-now.com"
-    shown = text.strip().rpartition("@")[2]
+    shown = without_secrets(text.strip())
     try:
         parts = urlsplit(text.strip())
         host, _port = parts.hostname, parts.port

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from snow_assets.config_models import InstanceConfig, PullConfig, Schedule, Settings, Timeout, nearest
+from snow_assets.config_models import InstanceConfig, PullConfig, Schedule, Settings, Timeout, nearest, without_secrets
 from snow_assets.config_wording import harmless, hint_of, message_of, shown
 from snow_assets.errors import ConfigError
 
@@ -20,7 +20,7 @@ _PULL = tuple(name for name in PullConfig.model_fields if name != "name")
 _DEFAULTS = tuple(name for name in _PULL if name != "table")
 _MOST_NODES = 100_000
 _SHAPE = "it needs a map pulls: with a map such as NAME: {table: TABLE}"
-_SECRETS = ("username", "user", "password", "client_id", "client_secret", "token", "api_key")
+_SECRETS = ("username", "user", "password", "pwd", "client_id", "client_secret", "token", "refresh_token", "api_key")
 
 Location = tuple[str | int, ...]
 
@@ -209,7 +209,7 @@ class _Reader:
             # It may be a secret, unless its key is a known one misspelt: not to be repeated.
             value = harmless(value) if where[0] != "instance" and hint.startswith("did you mean") else ""
         if location[-1] in ("url", "proxy"):
-            value = str(value).rpartition("@")[2]  # before it there may be a password
+            value = without_secrets(str(value))
         self._add((*where, *location), message_of(problem), value=value, hint=hint)
 
     def _add(self, location: Location, message: str, *, value: object = "", hint: str = "") -> None:
@@ -287,7 +287,7 @@ def _unknown_hint(location: Location, where: Location) -> str:
 
 
 def _secret(word: str) -> bool:
-    return bool(nearest(word.lower(), _SECRETS)) and not nearest(word, _PULL)
+    return word.lower() in _SECRETS or (bool(nearest(word.lower(), _SECRETS)) and not nearest(word, _PULL))
 
 
 def _known(location: Location, where: Location) -> Sequence[str]:

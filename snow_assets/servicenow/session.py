@@ -59,7 +59,8 @@ def base_url(url: str, *, allow_http: bool = False) -> str:
         )
     if parts.path.strip("/") or parts.query or parts.fragment:
         hint = f"write {parts.scheme}://{parts.netloc}"
-        raise ConfigError("the url goes on after the host", key="url", value=url, hint=hint)
+        shown = re.split(r"[?#]", url)[0]  # what is asked may hold a password
+        raise ConfigError("the url goes on after the host", key="url", value=shown, hint=hint)
     if parts.scheme == "http" and not allow_http and not is_loopback(host):
         hint = "write https://, or set allow_http: true where the network is trusted"
         raise ConfigError("plain http would show the password to the network", key="url", value=url, hint=hint)
