@@ -7,6 +7,7 @@ import dagster as dg
 from snow_assets.assets.dbt import dbt_parts
 from snow_assets.assets.pull import pool_of, pull_parts
 from snow_assets.config import Environment, Settings, load_settings
+from snow_assets.errors import SnowError
 from snow_assets.resources import LandingResource, ServiceNowResource
 from snow_assets.schedules import pull_schedule
 from snow_assets.sensors import reconciler
@@ -34,6 +35,9 @@ def build_definitions(settings: Settings, environment: Environment) -> dg.Defini
 @dg.definitions
 def defs() -> dg.Definitions:
     """What Dagster loads. Raises ``ConfigError``, one line, where ``pulls.yaml`` or the environment is wrong."""
-    environment = Environment.load()
-    environment.export()
-    return build_definitions(load_settings(environment.pulls_path), environment)
+    try:
+        environment = Environment.load()
+        environment.export()
+        return build_definitions(load_settings(environment.pulls_path), environment)
+    except SnowError as error:
+        raise error.with_traceback(None) from None  # the line says it all; the UI shows each frame

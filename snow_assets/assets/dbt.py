@@ -128,18 +128,24 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     A project that does not parse costs its assets, not the code location.
     """
     path = folder / "target" / "manifest.json"
-    if _is_stale(path, folder):
+    if _is_stale(path, folder) or _read(path) is None:
         try:
             path.parent.mkdir(exist_ok=True)
             with FileLock(path.with_name(".manifest.lock")):
-                if _is_stale(path, folder):
+                if _is_stale(path, folder) or _read(path) is None:
                     _parse(folder)
         except OSError as error:
             _log.warning("the dbt project is read-only, so its manifest is used as it is: %s", error)
-    if not path.is_file():
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A manifest; ``None`` where there is none, or a parse was cut short in the middle of it."""
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
         return None
-    manifest: dict[str, Any] = json.loads(path.read_bytes())
-    return manifest
+    return manifest if isinstance(manifest, dict) else None
 
 
 def _is_stale(manifest: Path, folder: Path) -> bool:

@@ -176,7 +176,7 @@ def _decide_slices(situation: Situation, now: float, repair_attempts: int, slice
     wait = _wait_left(max((end for key in chosen for end in failures[key]), default=0.0), fewest, now)
     if wait > 0:
         return Nothing(
-            f"plan {situation.plan_id}: {len(situation.missing)} slices failed, try {fewest + 1} in {_minutes(wait)}"
+            f"plan {situation.plan_id}: {_slices(len(situation.missing))} failed, try {fewest + 1} in {_minutes(wait)}"
         )
     first, last = _range(situation.keys, chosen, slices_per_run)
     return LandSlices(situation.plan_id, first, last, attempt=fewest + 1)
@@ -186,8 +186,8 @@ def _decide_publish(situation: Situation, now: float, repair_attempts: int) -> D
     ended = [run for run in situation.runs if run.step == "publish" and run.outcome == "failure"]
     if any(run.refused for run in ended):
         return Nothing(
-            f"plan {situation.plan_id}: publishing was refused; "
-            f"launch publish_{situation.pull} with accept: true to publish it as it is"
+            f"plan {situation.plan_id}: publishing was refused, see its run; where that is no mistake, "
+            f"launch publish_{situation.pull} with accept: true"
         )
     if len(ended) > repair_attempts:
         return Nothing(f"plan {situation.plan_id}: publishing failed {len(ended)} times, giving up")
@@ -228,6 +228,10 @@ def _wait_left(ended: float, failures: int, now: float) -> float:
     if failures == 0:
         return 0.0
     return ended + REPAIR_WAITS[min(failures, len(REPAIR_WAITS)) - 1] - now
+
+
+def _slices(count: int) -> str:
+    return "1 slice" if count == 1 else f"{count} slices"
 
 
 def _minutes(seconds: float) -> str:

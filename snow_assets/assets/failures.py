@@ -7,22 +7,42 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from snow_assets.errors import SnowError
+from snow_assets.errors import CredentialsError, HostError, InstanceUnavailable, SnowError
+from snow_assets.resources import ServiceNowResource
 
 
 @contextmanager
-def failures() -> Iterator[None]:
-    """Turn a ``SnowError`` into a ``dagster.Failure`` of one line, which no retry policy repeats."""
+def failures(servicenow: ServiceNowResource | None = None) -> Iterator[None]:
+    """Turn a ``SnowError`` into a ``dagster.Failure`` of one line, which no retry policy repeats.
+
+    The line says it all: how the error came about is left out, which would fill the screen with frames. ``servicenow``
+    lets an error of the instance that names no key name the setting that it comes from.
+    """
     try:
         yield
     except SnowError as error:
-        raise failure(str(error), error) from error
+        if servicenow is not None and not error.key:
+            locate(error, servicenow)
+        raise failure(str(error), error) from None
 
 
-def failure(description: str, error: SnowError) -> dg.Failure:
+def locate(error: SnowError, servicenow: ServiceNowResource) -> None:
+    """Name the address or the variable that an error of the instance comes from."""
+    if isinstance(error, HostError | InstanceUnavailable):
+        error.key, error.value = "SNOW_INSTANCE_URL", servicenow.url or ""
+    elif isinstance(error, CredentialsError):
+        credentials = servicenow.credentials()
+        error.key, error.value = credentials.key, credentials.value
+
+
+class StepFailed(dg.Failure):
+    """A step failed for a reason that its line tells. The name stands before that line in Dagster's UI."""
+
+
+def failure(description: str, error: SnowError) -> StepFailed:
     """A failure that shows the error's key, value and hint as metadata."""
     parts = {name: text for name, text in error.as_dict().items() if text and name != "message"}
-    return dg.Failure(description, metadata={"error": type(error).__name__, **parts}, allow_retries=False)
+    return StepFailed(description, metadata={"error": type(error).__name__, **parts}, allow_retries=False)
 
 
 def cause(error: BaseException | None) -> SnowError | None:

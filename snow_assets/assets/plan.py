@@ -41,7 +41,7 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "plan"))
         store = landing.open(pull.name)
-        with failures(), _fix_first_told(context), servicenow.client(pull) as client:
+        with failures(servicenow), _fix_first_told(context), servicenow.client(pull) as client:
             store.check_writable()
             with hold(store, context):
                 planned = make_plan(pull, client, store, new=config.new)

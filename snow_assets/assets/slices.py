@@ -57,7 +57,7 @@ def slices_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
         context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "slices", plan_ids[-1]))
         store = landing.open(pull.name)
         failed: list[tuple[str, SnowError]] = []
-        with failures(), servicenow.client(pull) as client, hold(store, context, queue=True):
+        with failures(servicenow), servicenow.client(pull) as client, hold(store, context, queue=True):
             for plan_id, of_plan in groupby(keys, key=plan_of):
                 plan = store.read_plan(plan_id)
                 yield from _land(context, plan, list(of_plan), pull, client, store, failed)

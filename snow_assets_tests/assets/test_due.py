@@ -54,7 +54,7 @@ TABLE: list[tuple[str, Situation, Due | str]] = [
     ("published", situation([], published=True), "is published"),
     ("someone works on it", situation(ALL, busy="snow-assets pull works on it"), "snow-assets pull works on it"),
     ("run in progress", situation(ALL, RunSeen("slices", "running", None, "P/0", "P/5")), "queued or in progress"),
-    ("failed just now", situation([2], failed(1)), "1 slices failed, try 2 in 4 min"),
+    ("failed just now", situation([2], failed(1)), "1 slice failed, try 2 in 4 min"),
     ("failed 5 minutes ago", situation([2, 4], failed(5)), LandSlices("P", "P/2", "P/4", 2)),
     ("failed twice, 19 minutes", situation([2], failed(30), failed(19, 2, 2)), "try 3 in 60 s"),
     ("failed twice, 20 minutes", situation([2], failed(40), failed(20, 2, 2)), LandSlices("P", "P/2", "P/2", 3)),
@@ -94,7 +94,7 @@ TABLE: list[tuple[str, Situation, Due | str]] = [
     (
         "both wait",
         planned(planning(1), situation([2], failed(2))),
-        "try 2 in 4 min; plan P: 1 slices failed, try 2 in 3",
+        "try 2 in 4 min; plan P: 1 slice failed, try 2 in 3",
     ),
     ("slices wait, planning is due", planned(planning(9), situation([2], failed(2))), PlanAgain("0123456789", 2)),
     ("cancelled after planning failed", planned(planning(9), situation([2], CANCELLED)), "a run was cancelled"),
