@@ -18,6 +18,7 @@ from snow_assets.errors import LandingError, LeaseHeld, PlanIncomplete, PublishR
 from snow_assets.pulls.columns import arrow_schema
 from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.plan import Plan, moment_of
+from snow_assets.pulls.sight import accept_hint, lacking_share, must_not_lose_fields
 
 if TYPE_CHECKING:  # totals look at what is published
     from snow_assets.pulls.totals import Totals
@@ -51,9 +52,9 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
     Publishing twice, or an older plan after a newer, changes nothing.
 
     Raises ``PlanIncomplete`` where the totals are not of this plan or name missing rows, ``PublishRefused`` where the
-    rows fell or the hidden share rose by more than 10 % against the last dataset and ``accept`` was not said, or where
-    rows are hidden and the pull says ``hidden_rows: fail``, ``LeaseHeld`` where another run published meanwhile, and
-    ``LandingError`` where the table's log cannot be read or written.
+    rows fell, the hidden share rose or fields went missing by more than 10 % against the last dataset and ``accept``
+    was not said, or where rows are hidden and the pull says ``hidden_rows: fail``, ``LeaseHeld`` where another run
+    published meanwhile, and ``LandingError`` where the table's log cannot be read or written.
     """
     if (totals.plan, totals.fingerprint) != (plan.plan_id, plan.fingerprint) or totals.missing:
         raise PlanIncomplete("is not complete: nothing is published", key="plan", value=plan.plan_id)
@@ -66,13 +67,17 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
     if table is not None and not accept:
         _must_not_fall(plan, totals, _last_commit(landing, table))
     landed = landing.all_landed(plan)
+    if not accept:
+        before = {} if table is None else _last_commit(landing, table)
+        must_not_lose_fields(plan, [file.ledger for file in landed.values()], float(before.get("lacking") or "0"))
     if len(landed) != len(plan.slices):
         raise PlanIncomplete("lost files since its totals: nothing is published", key="plan", value=plan.plan_id)
     if sum(file.size for file in landed.values()) != totals.size:
         hint = "reconcile it again: materialise its totals"
         raise PlanIncomplete("has other files than its totals saw", key="plan", value=plan.plan_id, hint=hint)
     actions = [_add_action(file, plan) for file in landed.values() if file.ledger.landed]
-    _commit(landing, table, plan, actions, _properties(plan, totals, version), pull.description)
+    properties = _properties(plan, totals, version, lacking_share(file.ledger for file in landed.values()))
+    _commit(landing, table, plan, actions, properties, pull.description)
     landing.store.remove_scratch(plan.plan_id)
     published = _open(landing)
     if published is None:
@@ -185,7 +190,7 @@ def _must_not_fall(plan: Plan, totals: Totals, last: Mapping[str, str]) -> None:
         return
     hidden_before = int(last.get("hidden") or "0") / max(1, before + int(last.get("hidden") or "0"))
     hidden_now = (totals.hidden or 0) / max(1, totals.landed + (totals.hidden or 0))
-    hint = f"look at the receipt, then accept it: snow-assets pull {plan.pull} --accept {plan.plan_id}"
+    hint = accept_hint(plan)
     if totals.landed < before * (1 - FALL):
         raise PublishRefused(
             f"the rows fell from {before} to {totals.landed}; not published", key="plan", value=plan.plan_id, hint=hint
@@ -209,7 +214,7 @@ def _add_action(file: LandedFile, plan: Plan) -> AddAction:
     return AddAction(file.path, file.size, {}, moment, True, msgspec.json.encode(stats).decode())
 
 
-def _properties(plan: Plan, totals: Totals, version: int) -> CommitProperties:
+def _properties(plan: Plan, totals: Totals, version: int, lacking: float) -> CommitProperties:
     ours: dict[str, Any] = {
         "plan": plan.plan_id,
         "fingerprint": plan.fingerprint,
@@ -220,6 +225,7 @@ def _properties(plan: Plan, totals: Totals, version: int) -> CommitProperties:
         "landed": totals.landed,
         "hidden": "" if totals.hidden is None else totals.hidden,
         "digest": totals.digest,
+        "lacking": f"{lacking:.3f}",
     }
     metadata = {PREFIX + key: str(value) for key, value in ours.items()}
     return CommitProperties(custom_metadata=metadata, app_transactions=[Transaction(APPLICATION, version)])

@@ -7,9 +7,10 @@ attempt landed. Whether they still match the query does not matter; they are ask
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from snow_assets.errors import ForbiddenError
+from snow_assets.errors import ForbiddenError, PublishRefused
+from snow_assets.pulls.ledger import Ledger
 from snow_assets.pulls.plan import Plan, Slice
 from snow_assets.servicenow.account import rows
 from snow_assets.servicenow.boundaries import is_usable
@@ -23,6 +24,7 @@ LANDED = 20  # rows of the slice; with the plan's own witnesses all fit into one
 LOOKS = 3  # sessions that must agree
 HIDDEN = 0.10  # of the witnesses: counted, and shown no longer
 ABSENT = 0.50  # of the witnesses: neither counted nor shown, which deletions explain up to here
+LACKING, LACKING_RISE = "field_hidden", 0.10  # a cause in ledgers; of the slices
 SEEN = 1000  # rows looked at where no witness is known
 
 
@@ -78,6 +80,34 @@ def _lost(reading: Reading, what: str) -> ForbiddenError:
         key="table",
         value=reading.table,
         hint="give the role back and run it again: what landed stays; if nothing was taken away, start anew with --new",
+    )
+
+
+def lacking_share(ledgers: Iterable[Ledger]) -> float:
+    """The share of slices with a page on which no row had some field that the plan saw; 0 to 1."""
+    lacking = [any(one.cause == LACKING for one in ledger.differences) for ledger in ledgers]
+    return sum(lacking) / max(1, len(lacking))
+
+
+def must_not_lose_fields(plan: Plan, ledgers: Sequence[Ledger], before: float) -> None:
+    """Raise ``PublishRefused`` where more than 10 % more slices lack a field than in the dataset ``before``."""
+    share = lacking_share(ledgers)
+    if share <= before + LACKING_RISE:
+        return
+    evidence = next(one.evidence for ledger in ledgers for one in ledger.differences if one.cause == LACKING)
+    raise PublishRefused(
+        f"in {share:.0%} of the slices, fields are missing that the plan saw ({evidence}); not published",
+        key="plan",
+        value=plan.plan_id,
+        hint=accept_hint(plan),
+    )
+
+
+def accept_hint(plan: Plan) -> str:
+    """How a plan that is not published by itself is accepted by its name, or read anew."""
+    return (
+        f"look at the receipt, then accept it: snow-assets pull {plan.pull} --accept {plan.plan_id}; "
+        "or, once the rights are back, read anew with --new"
     )
 
 

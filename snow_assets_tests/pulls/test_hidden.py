@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from snow_assets.errors import ForbiddenError, PlanIncomplete
-from snow_assets.pulls import Failed, Plan, Totals, published, reconcile
+from snow_assets.errors import ConfigError, ForbiddenError, PlanIncomplete, PublishRefused
+from snow_assets.pulls import Failed, Plan, Totals, publish, published, reconcile
 from snow_assets.simulator import HiddenRows, Simulator, SimulatorServer
+from snow_assets_tests.cli.conftest import Folder, variables_of
 from snow_assets_tests.pulls.conftest import Workbench
 
 ROWS, SLICE, PAGE = 600, 120, 40
@@ -197,3 +199,101 @@ def _give_back(bench: Workbench) -> None:
     knobs.hidden_fields.clear()
     knobs.denied_tables.clear()
     knobs.closed_tables.clear()
+
+
+def test_fields_lost_in_mid_pull_are_not_published_until_accepted(bench: Workbench) -> None:
+    bench.pull = bench.pull.model_copy(update={"max_workers": 1})
+    plan = bench.plan().plan
+    Instead(bench, 9, lambda: bench.sim.knobs.hidden_fields.update(incident={"state"}))
+    assert not [result for result in bench.land(plan) if isinstance(result, Failed)]
+    totals = reconcile(plan, bench.landing, bench.pull)
+    assert "field_hidden" in [difference.cause for difference in totals.differences]
+    with pytest.raises(PublishRefused, match=f"state.*--accept {plan.plan_id}"):
+        publish(plan, totals, bench.landing, bench.pull)
+    assert published(bench.landing) is None
+    assert publish(plan, totals, bench.landing, bench.pull, accept=True).rows == ROWS
+
+    with pytest.raises(ConfigError, match="state"):
+        bench.plan()
+
+
+def test_a_session_without_its_roles_is_left_for_another(bench: Workbench) -> None:
+    """A node that restores a session without its roles answers 403 for a moment: nothing is lost, nothing stops."""
+    plan = bench.plan().plan
+    bench.server.faults.add(kind="forbidden_403", request="list", fresh=False, after=3, every=6, times=4)
+    bench.pull = bench.pull.model_copy(update={"max_workers": 1})
+    assert [result.error for result in bench.land(plan) if isinstance(result, Failed)] == []
+    totals = reconcile(plan, bench.landing, bench.pull)
+    assert (totals.landed, totals.hidden, totals.missing) == (ROWS, 0, 0)
+
+
+@pytest.mark.parametrize("loss", [one for one in LOSSES if one != "requests are refused"])
+def test_an_account_that_suddenly_sees_less_does_not_replace_a_good_dataset(bench: Workbench, loss: str) -> None:
+    good = bench.pull_all()
+    LOSSES[loss](bench)
+    plan = bench.plan(new=True).plan
+    assert [result.error for result in bench.land(plan) if isinstance(result, Failed)] == []
+    totals = reconcile(plan, bench.landing, bench.pull)
+    with pytest.raises(PublishRefused, match=f"rows fell from {ROWS} to .*--accept {plan.plan_id}"):
+        publish(plan, totals, bench.landing, bench.pull)
+    kept = published(bench.landing)
+    assert kept is not None
+    assert (kept.plan, kept.rows) == (good.plan, ROWS)
+    assert sum(pq.read_metadata(file).num_rows for file in kept.files) == ROWS
+    assert publish(plan, totals, bench.landing, bench.pull, accept=True).rows == totals.landed < ROWS
+
+
+@pytest.mark.parametrize("share", [0.03, 0.4])
+def test_hidden_rows_fail_the_pull_that_says_so_with_their_number(bench: Workbench, share: float) -> None:
+    bench.sim.knobs.hidden_rows.append(HiddenRows("incident", fraction=share))
+    bench.server.faults.add(kind="lost_rows", rows=3, narrow=False, every=3)
+    unreadable = _share(share)([row["sys_id"] for row in bench.sim.rows("incident")], bench.plan().plan)
+    bench.pull = bench.pull.model_copy(update={"hidden_rows": "fail"})
+    with pytest.raises(PublishRefused, match=f"{len(unreadable)} rows of plan .* are hidden"):
+        bench.pull_all()
+    assert published(bench.landing) is None
+
+
+def test_the_command_says_how_many_are_hidden_and_what_was_lost(bench: Workbench, tmp_path: Path) -> None:
+    """Exit code 2 with the number; then a role that is lost in mid-pull; then one that hides all from the start."""
+    folder = Folder(tmp_path, variables_of(bench.server))
+    settings = f"table: incident, fields: [number, state], page_size: {PAGE}, slice_rows: {SLICE}, retry_backoff: 0.01"
+    folder.write(f"pulls: {{incidents: {{{settings}, hidden_rows: fail}}}}")
+    _rows_hidden(bench, 0.03)
+    number = len(_share(0.03)([row["sys_id"] for row in bench.sim.rows("incident")], bench.plan().plan))
+    refused = folder.call("pull", "incidents", "--json")
+    assert (refused.code, refused.json["published"], refused.json["hidden"]) == (2, False, number)
+    assert f"{number} rows of plan" in refused.err
+
+    _give_back(bench)
+    folder.write(f"pulls: {{incidents: {{{settings}}}}}")
+    Instead(bench, 6, lambda: _rows_hidden(bench))
+    lost = folder.call("pull", "incidents", "--new", "--json")
+    assert (lost.code, lost.json["published"]) == (2, False)
+    assert "no longer sees" in lost.err
+    _give_back(bench)
+    done = folder.call("pull", "incidents", "--json")
+    assert (done.code, done.json["landed"], done.json["plan"]) == (0, ROWS, lost.json["plan"])
+
+    _table_denied(bench)
+    nothing = folder.call("pull", "incidents", "--json")
+    assert (nothing.code, nothing.json["published"]) == (2, False)
+    assert f"--accept {nothing.json['plan']}" in nothing.err
+    assert f"fell from {ROWS} to 0" in nothing.err
+    files = folder.call("files", "incidents")
+    assert (files.code, sum(pq.read_metadata(name).num_rows for name in files.out.split())) == (0, ROWS)
+
+
+def test_a_long_run_of_hidden_rows_is_walked_past(tmp_path: Path) -> None:
+    """10,500 rows in a row, more than one narrow request holds."""
+    with Simulator(rows={"incident": 12_000}, seed=3).serve() as server:
+        ids = [row["sys_id"] for row in server.sim.rows("incident")]
+        server.sim.knobs.hidden_rows.append(HiddenRows("incident", sys_ids=frozenset(ids[700:11_200])))
+        bench = Workbench(server, tmp_path / "data", page_size=500, slice_rows=2_000, fields=FIELDS)
+        for faults in ([], WRONG["no count"][0]):
+            server.faults.add(*({"table": "incident", **fault} for fault in faults))
+            plan = bench.plan(new=True).plan
+            assert [result.error for result in bench.land(plan) if isinstance(result, Failed)] == []
+            totals = reconcile(plan, bench.landing, bench.pull)
+            assert bench.ids(plan) == dict.fromkeys({*ids[:700], *ids[11_200:]}, 1)
+            assert totals.hidden == (None if faults else 10_500)
