@@ -16,12 +16,21 @@ from snow_assets.cli.app import App, command_options, complete_pull, note
 from snow_assets.cli.failures import Reported, as_snow_error
 from snow_assets.cli.outcome import cause_of, lines_of, outcome_data
 from snow_assets.cli.progress import progress_bar
-from snow_assets.errors import Cancelled, ConfigError, CredentialsError, HostError, InstanceUnavailable, SnowError
+from snow_assets.errors import (
+    Cancelled,
+    ConfigError,
+    CredentialsError,
+    HostError,
+    InstanceUnavailable,
+    LeaseHeld,
+    SnowError,
+)
 
 if TYPE_CHECKING:
     from snow_assets.assets.local import PullOutcome
     from snow_assets.config import PullConfig
 
+RUN = "Dagster run"  # in the name of a lease's holder
 # What would stop every other pull too.
 _FOR_ALL = (CredentialsError, HostError, InstanceUnavailable)
 
@@ -163,6 +172,9 @@ def _stdout_kept(app: App) -> Iterator[None]:
 def _failed(app: App, pull: PullConfig, error: SnowError) -> tuple[int, dict[str, Any], bool]:
     app.locate(error, pull.table)
     _place(app, pull, error)
+    if isinstance(error, LeaseHeld):
+        where = "see it under Runs in Dagster's UI, or how far it is" if RUN in error.message else "see how far it is"
+        error.hint = f"{where}: snow-assets status {pull.name}; pull again when it has ended"
     note(f"error: {error}")
     data = {"pull": pull.name, "published": False, "error": error.as_dict(), "retryable": error.exit_code == 1}
     return error.exit_code, data, isinstance(error, _FOR_ALL)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +112,6 @@ def _unfinished_runs(home: Path) -> list[str]:
 
 
 def _wait_for_a_slice(landing: Path, process: subprocess.Popen[Any]) -> None:
-    import time
-
     while process.poll() is None and not list(landing.glob("*/*.parquet")):
         time.sleep(0.05)
 
@@ -124,6 +124,54 @@ def test_a_live_run_of_the_same_pull_is_left_alone(folder: Folder) -> None:
     assert done.code == 1, done
     assert "a test" in done.err
     assert done.json["retryable"] is True
+
+
+RUN_SLICES = """
+import os, sys
+import dagster as dg
+from snow_assets.assets.keys import PullNames, range_tags
+from snow_assets.dagster_home import write_dagster_home
+from snow_assets.definitions import defs
+
+home = write_dagster_home(__import__("pathlib").Path(".dagster"))
+with dg.DagsterInstance.from_config(str(home)) as instance:
+    jobs = defs()
+    jobs.resolve_job_def("pull_incidents").execute_in_process(instance=instance)
+    keys = instance.get_dynamic_partitions(PullNames("incidents").partitions_name)
+    print("planned", flush=True)
+    sys.stdin.readline()
+    jobs.resolve_job_def("slices_incidents").execute_in_process(instance=instance, tags=range_tags(keys[0], keys[-1]))
+"""
+
+
+def test_beside_a_run_of_the_daemon_a_pull_names_the_run_and_how_to_watch_it(
+    folder: Folder, server: SimulatorServer
+) -> None:
+    folder.write("pulls: {incidents: {table: incident, page_size: 10, slice_rows: 20, max_workers: 1}}")
+    command = [sys.executable, "-c", RUN_SLICES]
+    note = folder.path / "data" / ".incidents.lease-holder"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, cwd=folder.path, env=folder.environment, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            assert process.stdout.readline() == "planned\n"
+            server.faults.add(kind="latency", seconds=1.0, request="list", narrow=False, table="incident")
+            process.stdin.write("\n")
+            process.stdin.flush()
+            while process.poll() is None and not (note.is_file() and note.read_text()):
+                time.sleep(0.05)
+            holder = note.read_text()
+            done = folder.call("pull", "incidents", "--json")
+            running = folder.call("status", "incidents", "--json").json["running"]
+        finally:
+            process.kill()
+    assert done.code == 1, done
+    assert holder.startswith("Dagster run ")
+    assert f"is being worked on by {holder}" in done.err
+    assert "under Runs in Dagster's UI" in done.err
+    assert "snow-assets status incidents" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert done.json["retryable"] is True
+    assert running == holder
 
 
 def test_several_pulls_go_on_after_one_that_cannot_work(folder: Folder) -> None:
