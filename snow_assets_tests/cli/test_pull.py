@@ -127,7 +127,7 @@ def test_a_live_run_of_the_same_pull_is_left_alone(folder: Folder) -> None:
 
 
 RUN_SLICES = """
-import os, sys
+import sys
 import dagster as dg
 from snow_assets.assets.keys import PullNames, range_tags
 from snow_assets.dagster_home import write_dagster_home
@@ -154,7 +154,7 @@ def test_beside_a_run_of_the_daemon_a_pull_names_the_run_and_how_to_watch_it(
     with subprocess.Popen(command, cwd=folder.path, env=folder.environment, **pipes) as process:  # type: ignore[call-overload]
         try:
             assert process.stdout.readline() == "planned\n"
-            server.faults.add(kind="latency", seconds=1.0, request="list", narrow=False, table="incident")
+            server.faults.add(kind="latency", seconds=3.0, request="list", narrow=False, table="incident")
             process.stdin.write("\n")
             process.stdin.flush()
             while process.poll() is None and not (note.is_file() and note.read_text()):
