@@ -234,8 +234,8 @@ def test_every_way_to_sign_in_that_works_and_that_is_refused(server: SimulatorSe
     knobs = server.sim.knobs
     server.sim.tokens.revoke(refresh=True)
     knobs.accounts, knobs.oauth_clients, knobs.api_keys = {}, {}, {}
-    for command in (("check",), ("count", "incident"), ("plan", "incidents"), ("init", "--from", "incident")):
-        assert place.fails(*command).code == 2
+    for refused in (("check",), ("count", "incident"), ("plan", "incidents"), ("init", "--from", "incident")):
+        assert place.fails(*refused).code == 2
     without_a_trace(place)
 
 
