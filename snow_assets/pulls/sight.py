@@ -51,7 +51,9 @@ def _ask_witnesses(reading: Reading, groups: Sequence[set[str]], tally: Tally) -
     for _ in range(LOOKS):
         page, total, _ = yield from narrow_page(state, [term], purpose="lookup", limit=len(every), query=EncodedQuery())
         unseen = every - set(page.ids)
-        hidden = 0 if total is None else max(0, min(total, len(every)) - (len(every) - len(unseen)))
+        # More than were asked for: such a count is a lie, and a row that was deleted is not hidden by it.
+        known = total is not None and total <= len(every)
+        hidden = max(0, (total or 0) - (len(every) - len(unseen))) if known else 0
         if not _is_lost(groups, unseen, hidden):
             return
     raise _lost(reading, f"{len(unseen)} of {len(every)} rows that it saw before")

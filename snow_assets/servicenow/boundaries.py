@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from snow_assets.errors import PlanIncomplete
 from snow_assets.servicenow.exchange import Answer, Page, Procedure, Request, Tally
-from snow_assets.servicenow.pages import Decoder, check_page, is_hex, order_fault, total_count
+from snow_assets.servicenow.pages import Decoder, can_stand, check_page, is_hex, order_fault, total_count
 from snow_assets.servicenow.reading import WALK, WIDE, Reading, list_request
 from snow_assets.servicenow.retry import fetch
 
@@ -120,7 +120,7 @@ def _check(
 
 def is_usable(sys_id: str) -> bool:
     """Whether a sys_id can stand in an encoded query as it is."""
-    return not any(character in sys_id for character in "^,@") and not sys_id.startswith("javascript:")
+    return can_stand(sys_id) and not any(character in sys_id for character in ",@")
 
 
 def _must_ascend(last: str | None, sys_id: str) -> None:

@@ -15,6 +15,7 @@ from snow_assets.errors import RequestFailed, SliceFailed
 from snow_assets.servicenow.decoding import key_values
 from snow_assets.servicenow.exchange import Page, Procedure, Tally
 from snow_assets.servicenow.keyed import KeyedState, Walk, look_through, note_unreadable, read_pages
+from snow_assets.servicenow.pages import can_stand
 from snow_assets.servicenow.proof import LOOK_UPS, MAX_SWEEPS, SAMPLE, WIDTHS, Cause, RangeProof
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import Reading, is_of_the_row
@@ -212,14 +213,7 @@ def _terms(state: KeyedState, row_id: str) -> list[str]:
 
 def _can_be_asked(state: KeyedState, row_id: str) -> bool:
     """Whether a key can stand in an encoded query and mean itself."""
-    return all(
-        len(value) <= LONGEST_VALUE
-        and value == value.strip()
-        and value.isprintable()
-        and "^" not in value
-        and not value.startswith("javascript:")
-        for value in key_values(row_id, state.key)
-    )
+    return all(len(value) <= LONGEST_VALUE and can_stand(value) for value in key_values(row_id, state.key))
 
 
 def _batches(state: KeyedState, row_ids: Iterable[str]) -> Iterator[list[str]]:

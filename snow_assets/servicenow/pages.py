@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from snow_assets.errors import ConfigError
 from snow_assets.servicenow.decoding import BOM, NOT_JSON, Cell, Decoded, Decoder, DictDecoder, PageFault, StructDecoder
 from snow_assets.servicenow.exchange import Answer, Page, Request
 
@@ -23,10 +24,12 @@ __all__ = [
     "DictDecoder",
     "PageFault",
     "StructDecoder",
+    "can_stand",
     "check_count",
     "check_object",
     "check_page",
     "check_status",
+    "id_term",
     "is_hex",
     "order_fault",
     "server_clock",
@@ -108,6 +111,24 @@ def parse_http_date(text: str) -> datetime | None:
 def is_hex(sys_id: str) -> bool:
     """Whether ``sys_id`` is 32 lower-case hex digits, of which alone the order is known in every collation."""
     return _HEX.fullmatch(sys_id) is not None
+
+
+def can_stand(text: str) -> bool:
+    """Whether a value can stand in a term of an encoded query and mean itself."""
+    odd = "^" in text or not text.isprintable() or text != text.strip()
+    return not odd and not text.startswith(("javascript:", "="))
+
+
+def id_term(operator: str, sys_id: str) -> str:
+    """``sys_id<operator><sys_id>``. Raises ``ConfigError`` for one that cannot stand in a query."""
+    if not can_stand(sys_id):
+        raise ConfigError(
+            "cannot stand in a query, so that no range can begin or end at it",
+            key="sys_id",
+            value=sys_id,
+            hint="set key: [sys_id] in the pull; the table is then read in pages by offset",
+        )
+    return f"sys_id{operator}{sys_id}"
 
 
 def order_fault(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from snow_assets.errors import SliceFailed
 from snow_assets.servicenow.counting import count_otherwise, counts_rightly
 from snow_assets.servicenow.exchange import Answer, Deliver, Page, Procedure, Tally
-from snow_assets.servicenow.pages import check_page
+from snow_assets.servicenow.pages import can_stand, check_page, id_term
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import (
     WIDE,
@@ -162,7 +162,7 @@ def _with_second_count(state: RangeState, last: _Round) -> Procedure[_Round]:
 
 def _sample(state: RangeState, sys_ids: Iterable[str]) -> list[str]:
     """Some of these ids, as many as one request may name."""
-    return [sys_id for sys_id in sorted(sys_ids) if "," not in sys_id][: _batch(state)]
+    return [sys_id for sys_id in sorted(sys_ids) if "," not in sys_id and can_stand(sys_id)][: _batch(state)]
 
 
 def _sweep(state: RangeState, width: int) -> Procedure[_Sweep]:
@@ -175,7 +175,7 @@ def _sweep(state: RangeState, width: int) -> Procedure[_Sweep]:
         if state.hi is not None and state.hi in page.ids:
             keys.discard(state.hi)
             return _Sweep(keys, None if counted is None else counted - 1)
-        terms = [f"sys_id>{page.ids[-1]}", *state.upper_bound()]
+        terms = [id_term(">", page.ids[-1]), *state.upper_bound()]
         page, _ = yield from first_visible(state, terms, "sweep", width=width)
     if state.hi is not None:
         counted = yield from _count_below_hi(state, counted)
@@ -317,14 +317,16 @@ def _batch(state: RangeState) -> int:
 
 def _in(sys_ids: Sequence[str]) -> str:
     """The term for these rows. A list of values cannot hold a comma; such an id stands alone."""
-    return f"sys_id={sys_ids[0]}" if len(sys_ids) == 1 else "sys_idIN" + ",".join(sys_ids)
+    if len(sys_ids) > 1:
+        return "sys_idIN" + ",".join(sys_ids)
+    return id_term("=", sys_ids[0])
 
 
 def _batches(sys_ids: Iterable[str], size: int) -> Iterator[Sequence[str]]:
     """Batches of at most ``size``; ids that cannot stand in a list come alone."""
     listed: list[str] = []
     for sys_id in sys_ids:
-        if "," in sys_id:
+        if "," in sys_id or not can_stand(sys_id):
             yield [sys_id]
         else:
             listed.append(sys_id)

@@ -16,7 +16,7 @@ from typing import Literal
 from snow_assets.errors import RequestFailed, SliceFailed
 from snow_assets.servicenow import faults
 from snow_assets.servicenow.exchange import Answer, Deliver, DisplayValue, Page, Procedure, Purpose, Request, Tally
-from snow_assets.servicenow.pages import Decoder, PageFault, check_page, is_hex, order_fault, total_count
+from snow_assets.servicenow.pages import Decoder, PageFault, check_page, id_term, is_hex, order_fault, total_count
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.retry import RetryPolicy, TooHeavy, fetch
 
@@ -95,9 +95,9 @@ class RangeState:
     def bounds(self) -> list[str]:
         """The terms of the part of the range that is still to be read."""
         if self.resume_at is not None:
-            lower = [f"sys_id>={self.resume_at}"]
+            lower = [id_term(">=", self.resume_at)]
         elif self.after is not None:
-            lower = [f"sys_id>{self.after}"]
+            lower = [id_term(">", self.after)]
         else:
             lower = [] if self.lo is None else [f"sys_id>={self.lo}"]
         return [*lower, *self.upper_bound()]
@@ -239,6 +239,8 @@ def _after_short_page(state: RangeState, rows: int) -> Procedure[None]:
         state.ended = True
     elif follows == state.hi:
         state.saw_hi = state.ended = True
+    elif follows == state.resume_at:  # a page from it on did not show it: that is left to the proof
+        state.after, state.resume_at = follows, None
     else:
         state.all_full = False
         state.resume_at = follows

@@ -47,7 +47,8 @@ from snow_assets.simulator.fault_kinds import KINDS, Context
 from snow_assets.simulator.wire import Asked, Reply
 
 _MATCHES = frozenset({
-    "table", "request", "path", "query", "sys_id", "low", "high", "covers", "offset", "narrow", "fresh", "first", "asks",
+    "table", "request", "path", "query", "sys_id", "low", "high", "covers", "offset", "narrow", "fresh", "first",
+    "asks",
 })  # fmt: skip
 _RHYTHM = frozenset({"probability", "seed", "after", "every", "times", "lasting"})
 _BOUND = re.compile(r"sys_id(>=|<=|>|<)([0-9a-zA-Z]+)")

@@ -17,7 +17,8 @@ from deltalake import DeltaTable
 from snow_assets.errors import ConfigError, FixFirst, SliceFailed, SnowError
 from snow_assets.pulls import Failed, make_plan, publish, reconcile
 from snow_assets.pulls.records import digest_of
-from snow_assets.simulator import HiddenRows, Simulator, SimulatorServer, tables
+from snow_assets.simulator import HiddenRows, Simulator, SimulatorServer
+from snow_assets.simulator.select import select
 from snow_assets_tests.pulls.conftest import Workbench
 
 VIEW = "u_membership"  # the members of groups, joined with users and groups
@@ -106,7 +107,8 @@ def test_the_dataset_is_read_by_others(members: SimulatorServer, tmp_path: Path)
     totals = pulled.pull_all()
     [path] = DeltaTable(pulled.landing.location).file_uris()
     assert pq.read_table(path).num_rows == totals.landed
-    found = duckdb.sql(f"select count(distinct mem_sys_id.value) from '{path}'").fetchall()
+    with duckdb.connect() as connection:
+        found = connection.execute(f"select count(distinct mem_sys_id.value) from '{path}'").fetchall()
     assert found == [(totals.landed,)]
 
 
@@ -185,12 +187,12 @@ def test_an_instance_that_caps_every_page(
     members: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It never sends more than 60 rows, whatever the limit: steps of the limit alone would pass over the rest."""
-    whole = tables.select
+    whole = select
 
     def capped(table: str, query: Any, scope: Any, offset: int, limit: int, **others: Any) -> Any:
         return whole(table, query, scope, offset, min(limit, 60), **others)
 
-    monkeypatch.setattr(tables, "select", capped)
+    monkeypatch.setattr("snow_assets.simulator.tables.select", capped)
     pulled = bench(members, tmp_path)
     totals = pulled.pull_all()
     assert landed(pulled, totals.plan) == shown(members)
@@ -198,7 +200,7 @@ def test_an_instance_that_caps_every_page(
 
 
 def test_rows_that_come_and_go_while_it_is_read(members: SimulatorServer, tmp_path: Path) -> None:
-    """Each page request is followed by a change: rows before it vanish, others come, a user is renamed."""
+    """A change comes with each of the first requests: rows before it vanish, others come."""
     pulled = bench(members, tmp_path, key=("usr_user_name", "mem_sys_id"), page_size=50)
     plan = pulled.plan().plan
     sim = members.sim
@@ -218,18 +220,13 @@ def test_rows_that_come_and_go_while_it_is_read(members: SimulatorServer, tmp_pa
             group = sim.rows("sys_user_group")[0]["sys_id"]
             touched.add(sim.insert("sys_user_grmember", user=users[number % len(users)], group=group))
 
-    asked = iter(range(30))
+    numbers = iter(range(30))
 
-    class Disturbing:
-        def __init__(self, add: Any) -> None:
-            self.add = add
+    def watch(asked: Any) -> None:
+        if asked.path.endswith(VIEW) and (number := next(numbers, None)) is not None:
+            disturb(number)
 
-        def __call__(self, logged: Any) -> None:
-            self.add(logged)
-            if logged.path.endswith(VIEW) and (number := next(asked, None)) is not None:
-                disturb(number)
-
-    members.sim.requests.add = Disturbing(members.sim.requests.add)  # type: ignore[method-assign]
+    sim.watchers.append(watch)
     assert [result.error for result in pulled.land(plan) if isinstance(result, Failed)] == []
     totals = reconcile(plan, pulled.landing, pulled.pull)
     found = landed(pulled, plan.plan_id)
