@@ -237,8 +237,9 @@ class Store:
         for listener in self.on_change:
             listener(table)
         changed = new or old
-        for hearer in self.on_row if changed else ():
-            hearer(table, changed["sys_id"], new)
+        if changed is not None:
+            for hearer in self.on_row:
+                hearer(table, changed["sys_id"], new)
 
 
 def _refresh(view: View, old: Row | None, new: Row | None, collate: Collate) -> None:
