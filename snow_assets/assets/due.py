@@ -21,7 +21,8 @@ class RunSeen:
     """One run that Dagster knows for the plan.
 
     ``first`` and ``last`` are the partition keys of its range (slices runs); ``ended`` is a Unix time, ``None`` while
-    it lives. ``refused``: a publish run that ended because publishing must be accepted by name.
+    it lives. ``refused``: a publish run that ended because publishing must be accepted by name. ``fix_first``: a run
+    that the instance did not let in.
     """
 
     step: str
@@ -30,6 +31,7 @@ class RunSeen:
     first: str = ""
     last: str = ""
     refused: bool = False
+    fix_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,11 @@ def _since_the_plan(runs: Sequence[RunSeen]) -> Sequence[RunSeen]:
 
 
 def _decide_slices(situation: Situation, now: float, repair_attempts: int, slices_per_run: int) -> Due:
+    if any(run.fix_first for run in situation.runs):
+        return Nothing(
+            f"plan {situation.plan_id}: the instance refused the credentials, see the run of its slices; "
+            f"launch pull_{situation.pull} when they are right"
+        )
     failures = _failures(situation)
     fewest = min(len(failures[key]) for key in situation.missing)
     if fewest > repair_attempts:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from snow_assets.errors import CredentialsError, HostError, InstanceUnavailable, SnowError
+from snow_assets.assets.keys import FIX_FIRST_TAG
+from snow_assets.errors import CredentialsError, FixFirst, HostError, InstanceUnavailable, SnowError
 from snow_assets.resources import ServiceNowResource
 
 
@@ -24,6 +25,21 @@ def failures(servicenow: ServiceNowResource | None = None) -> Iterator[None]:
         if servicenow is not None and not error.key:
             locate(error, servicenow)
         raise failure(str(error), error) from None
+
+
+@contextmanager
+def fix_first_told(context: dg.AssetExecutionContext, kind: type[FixFirst]) -> Iterator[None]:
+    """Let the reconciler know of an error of this kind: another try would fail as well."""
+    try:
+        yield
+    except kind:
+        tell_fix_first(context)
+        raise
+
+
+def tell_fix_first(context: dg.AssetExecutionContext) -> None:
+    """Mark the run as one that the reconciler is not to try again."""
+    context.instance.add_run_tags(context.run.run_id, {FIX_FIRST_TAG: "true"})
 
 
 def locate(error: SnowError, servicenow: ServiceNowResource) -> None:

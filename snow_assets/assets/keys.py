@@ -14,7 +14,7 @@ PULL_TAG: Final = "snow/pull"
 PLAN_TAG: Final = "snow/plan"
 STEP_TAG: Final = "snow/step"  # of a run: "plan", "slices" or "publish"
 REFUSED_TAG: Final = "snow/refused"  # of a publish run: the plan waits to be accepted by name
-FIX_FIRST_TAG: Final = "snow/fix_first"  # of a plan run: it failed, and will again until something is fixed
+FIX_FIRST_TAG: Final = "snow/fix_first"  # of a plan or slices run: it fails until something is fixed
 ATTEMPT_TAG: Final = "snow/attempt"  # of a plan run that the reconciler started: 2 for the first repair
 DRIVER_TAG: Final = "snow/driver"  # of a run in a process of its own, which no daemon watches: "terminal"
 

@@ -2,13 +2,12 @@
 
 # Dagster reads the annotations of assets when they are defined, so this module does not defer them.
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import dagster as dg
 
-from snow_assets.assets.failures import failures
-from snow_assets.assets.keys import FIX_FIRST_TAG, PullNames, plan_of, run_tags
+from snow_assets.assets.failures import failures, fix_first_told
+from snow_assets.assets.keys import PullNames, plan_of, run_tags
 from snow_assets.assets.leases import hold
 from snow_assets.config import PullConfig
 from snow_assets.errors import FixFirst
@@ -41,7 +40,7 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "plan"))
         store = landing.open(pull.name)
-        with failures(servicenow), _fix_first_told(context), servicenow.client(pull) as client:
+        with failures(servicenow), fix_first_told(context, FixFirst), servicenow.client(pull) as client:
             store.check_writable()
             with hold(store, context):
                 planned = make_plan(pull, client, store, new=config.new)
@@ -53,16 +52,6 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=_metadata(planned))
 
     return plan
-
-
-@contextmanager
-def _fix_first_told(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Let the reconciler know that another try would fail as well."""
-    try:
-        yield
-    except FixFirst:
-        context.instance.add_run_tags(context.run.run_id, {FIX_FIRST_TAG: "true"})
-        raise
 
 
 def _sync_partitions(instance: dg.DagsterInstance, names: PullNames, planned: Planned, plan_ids: Sequence[str]) -> None:

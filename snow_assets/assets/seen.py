@@ -139,6 +139,7 @@ def _seen(record: RunRecord, *, alive: bool) -> RunSeen:
         first=run.tags.get(RANGE_START_TAG, single),
         last=run.tags.get(RANGE_END_TAG, single),
         refused=REFUSED_TAG in run.tags,
+        fix_first=FIX_FIRST_TAG in run.tags,
     )
 
 

@@ -4,17 +4,17 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import groupby
 
 import dagster as dg
 
-from snow_assets.assets.failures import failures
+from snow_assets.assets.failures import failures, fix_first_told, tell_fix_first
 from snow_assets.assets.keys import PullNames, plan_of, run_tags
 from snow_assets.assets.leases import hold
 from snow_assets.checks import slices_result, slices_specs
 from snow_assets.config import PullConfig
-from snow_assets.errors import SliceFailed, SnowError
+from snow_assets.errors import CredentialsError, SliceFailed, SnowError
 from snow_assets.pulls import Failed, Landed, Landing, Plan, land_slices
 from snow_assets.resources import LandingResource, ServiceNowResource
 from snow_assets.servicenow.client import Client
@@ -57,11 +57,17 @@ def slices_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
         context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "slices", plan_ids[-1]))
         store = landing.open(pull.name)
         failed: list[tuple[str, SnowError]] = []
-        with failures(servicenow), servicenow.client(pull) as client, hold(store, context, queue=True):
+        with ExitStack() as stack:
+            stack.enter_context(failures(servicenow))
+            stack.enter_context(fix_first_told(context, CredentialsError))  # each try would bring a lock-out nearer
+            client = stack.enter_context(servicenow.client(pull))
+            stack.enter_context(hold(store, context, queue=True))
             for plan_id, of_plan in groupby(keys, key=plan_of):
                 plan = store.read_plan(plan_id)
                 yield from _land(context, plan, list(of_plan), pull, client, store, failed)
         yield slices_result(len(keys), failed)
+        if any(isinstance(error, CredentialsError) for _, error in failed):
+            tell_fix_first(context)
         if failed:
             raise SlicesFailed(pull.name, len(keys), failed)
 

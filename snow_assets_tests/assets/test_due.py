@@ -54,6 +54,8 @@ TABLE: list[tuple[str, Situation, Due | str]] = [
     ("published", situation([], published=True), "is published"),
     ("someone works on it", situation(ALL, busy="snow-assets pull works on it"), "snow-assets pull works on it"),
     ("run in progress", situation(ALL, RunSeen("slices", "running", None, "P/0", "P/5")), "queued or in progress"),
+    ("not let in", situation(ALL, replace(failed(99), fix_first=True)), "refused the credentials"),
+    ("let in after that", situation(ALL, replace(failed(9), fix_first=True), PLANNED), FIRST),
     ("failed just now", situation([2], failed(1)), "1 slice failed, try 2 in 4 min"),
     ("failed 5 minutes ago", situation([2, 4], failed(5)), LandSlices("P", "P/2", "P/4", 2)),
     ("failed twice, 19 minutes", situation([2], failed(30), failed(19, 2, 2)), "try 3 in 60 s"),

@@ -76,6 +76,21 @@ def test_what_needs_a_person_is_not_tried_again(location: Location, monkeypatch:
     assert f"see run {failed.run_id[:8]}, then launch pull_incidents" in reason(location)
 
 
+def test_a_password_that_changed_is_not_tried_until_the_account_is_locked(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert plan(location).success
+    password = location.environment.values["SNOW_PASSWORD"]
+    monkeypatch.setenv("SNOW_PASSWORD", "the new one is another")
+    assert not location.follow(location.tick()).success
+    location.now += 7200
+    assert "refused the credentials, see the run of its slices; launch pull_incidents" in reason(location)
+
+    monkeypatch.setenv("SNOW_PASSWORD", password)
+    assert plan(location).success
+    assert isinstance(location.tick(), LandSlices)
+
+
 def test_a_success_by_hand_ends_it(asleep: Location) -> None:
     plan(asleep)
     asleep.server.sim.faults.clear()
