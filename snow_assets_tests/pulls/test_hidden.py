@@ -86,8 +86,15 @@ def bench(instance: SimulatorServer, tmp_path: Path) -> Iterator[Workbench]:
     _give_back(bench)
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("hidden", HIDDEN)
+def _grid() -> Iterator[Any]:
+    """3 % and 40 % with all that is wrong; of the others two each, and all of them among the slow tests."""
+    for at, hidden in enumerate(HIDDEN):
+        for turn, wrong in enumerate(WRONG):
+            quick = hidden in ("3 %", "40 %") or (turn - at) % (len(WRONG) // 2) == 0
+            yield pytest.param(hidden, wrong, marks=[] if quick else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize(("hidden", "wrong"), _grid())
 def test_what_is_readable_lands_and_the_rest_is_numbered(bench: Workbench, hidden: str, wrong: str) -> None:
     """Plan and pages under the same conditions: rows are hidden from the probes too."""
     ids = [row["sys_id"] for row in bench.sim.rows("incident")]
@@ -167,10 +174,11 @@ LOSSES: dict[str, Callable[[Workbench], None]] = {
     "lists are empty, nothing counts": _empty_uncounted,
 }
 
+SLOW_LOSSES = [pytest.param(*case, marks=pytest.mark.slow) for case in ((9, SLICE), (1, 2 * ROWS))]
 
-@pytest.mark.parametrize("slice_rows", [SLICE, 2 * ROWS], ids=["slices", "one slice"])
+
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("after", [1, 9])
+@pytest.mark.parametrize(("after", "slice_rows"), [(1, SLICE), (9, 2 * ROWS), *SLOW_LOSSES])
 def test_a_role_lost_in_mid_pull_publishes_nothing(bench: Workbench, loss: str, after: int, slice_rows: int) -> None:
     """A first pull: there is no dataset to compare with. What landed stays, and lands no second time."""
     bench.pull = bench.pull.model_copy(update={"slice_rows": slice_rows, "max_workers": 2})
