@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 100
 AT_A_TIME = 8  # requests in flight that most instances take without slowing down
+SWEEP_REQUESTS = 10  # of a keyed table, however small
+WIDE = 10_000  # rows of a sweep's page
 PLAN_REQUESTS = 8  # clock, account, columns, probe, count
 SECONDS_PER_BYTE = 10e-9  # of a core, to parse and to write
 RUN_SECONDS = 6.0  # the start of three runs
@@ -47,6 +49,8 @@ def estimate(preview: Preview, pull: PullConfig, client: Client) -> Estimate:
     slices = max(1, -(-counted // slice_rows))
     pages = max(slices, -(-counted // pull.page_size)) + 1
     boundaries = 0 if slices == 1 else slices + (1 if slices <= 4 else 4 if slices <= 16 else 16)
+    if pull.key:  # one page after the other, and two sweeps of the keys
+        at_a_time, boundaries = 1, SWEEP_REQUESTS + 2 * (counted // WIDE)
     row_bytes, start_seconds, row_seconds = _sample(preview, pull, client)
     page_rows = min(pull.page_size, max(1, counted))
     seconds = (pages * (start_seconds + row_seconds * page_rows) + boundaries * start_seconds) / at_a_time

@@ -95,19 +95,17 @@ def _url(environment: Environment, instance: InstanceConfig) -> str | None:
 
 def _of_pull(pull: PullConfig, path: Path) -> Iterator[SnowError]:
     from snow_assets.config import place_of
+    from snow_assets.servicenow.keyed import check_key
     from snow_assets.servicenow.query import EncodedQuery
 
     for error in _caught(lambda: EncodedQuery.parse(pull.query)):
         error.key = f"pulls.{pull.name}.query"
         error.message += f", {place_of(path, 'pulls', pull.name, 'query')}"
         yield error
-    if pull.key:
-        yield ConfigError(
-            f"reading by a key of its own is not built yet, {place_of(path, 'pulls', pull.name, 'key')}",
-            key=f"pulls.{pull.name}.key",
-            value=", ".join(pull.key),
-            hint="leave key out: a table with sys_id needs none",
-        )
+    for error in _caught(lambda: check_key(pull.key or (), pull.display_value)):
+        error.key = f"pulls.{pull.name}.display_value"
+        error.message += f", {place_of(path, 'pulls', pull.name, 'display_value')}"
+        yield error
 
 
 def _caught(check: Callable[[], object]) -> Iterator[SnowError]:

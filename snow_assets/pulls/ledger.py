@@ -20,8 +20,9 @@ class Difference:
     ``cause``: ``hidden`` (counted, but ACLs keep the row from us), ``left_filter`` and ``deleted`` (landed, then gone),
     ``gone`` (seen by its key, gone before it could be read), ``unreadable`` (a row that fails alone), ``count_low``
     (the instance counts fewer than it shows), ``count_unknown``, ``repaired`` (fetched by sys_id after the sweep),
-    ``field_hidden``, ``drift`` (the count moved between plan and slices). ``rows`` is signed: what it adds to counted
-    to give landed; 0 where it explains no difference. ``sys_ids`` is a sample.
+    ``read_by_key`` (how a table without sys_id was read, and what that promises), ``field_hidden``, ``drift`` (the
+    count moved between plan and slices). ``rows`` is signed: what it adds to counted to give landed; 0 where it
+    explains no difference. ``sys_ids`` is a sample.
     """
 
     cause: str

@@ -19,6 +19,7 @@ from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.dictionary import Column, columns
 from snow_assets.servicenow.exchange import Tally
 from snow_assets.servicenow.honoured import must_be_honoured, must_exist, visible_fields
+from snow_assets.servicenow.keyed import check_key
 from snow_assets.servicenow.pages import DictDecoder
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import Reading
@@ -61,17 +62,6 @@ class Preview:
         return pull.slice_rows or slice_rows(self.counted, pull.page_size)
 
 
-def check_key(pull: PullConfig) -> None:
-    """Raise ``ConfigError`` where the pull's key could not be compared."""
-    if pull.key and pull.display_value == "true":
-        raise ConfigError(
-            "hides the stored values by which rows are told apart",
-            key="display_value",
-            value="true",
-            hint="write all or false, or leave key out",
-        )
-
-
 def slice_rows(counted: int | None, page_size: int) -> int:
     """Rows of a slice when the pull does not say: clamp(pages / 128, 1, 50) pages."""
     if counted is None:
@@ -105,7 +95,7 @@ def make_plan(pull: PullConfig, client: Client, landing: Landing, *, new: bool =
 
 def look(pull: PullConfig, client: Client) -> Preview:
     """Ask the instance for all that a plan freezes but the boundaries. Writes nothing."""
-    check_key(pull)
+    check_key(pull.key or (), pull.display_value)
     tally = Tally()
     query = EncodedQuery.parse(pull.query)
     who = client.run(account(client.policy, tally, username=client.username), tally=tally)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from snow_assets.errors import ConfigError, RequestFailed, SliceFailed
-from snow_assets.servicenow.exchange import Answer, Deliver, Page, Procedure, Purpose, Request, Tally
+from snow_assets.servicenow.exchange import Answer, Deliver, DisplayValue, Page, Procedure, Purpose, Request, Tally
 from snow_assets.servicenow.pages import PageFault, check_status, total_count
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import (
@@ -28,6 +28,17 @@ from snow_assets.servicenow.reading import (
     next_limit,
 )
 from snow_assets.servicenow.retry import TooHeavy, fetch
+
+
+def check_key(key: Sequence[str], display_value: DisplayValue) -> None:
+    """Raise ``ConfigError`` where the values of a key would not be seen."""
+    if key and display_value == "true":
+        raise ConfigError(
+            "hides the stored values, by which the key tells rows apart",
+            key="display_value",
+            value="true",
+            hint="write all or false, or leave key out",
+        )
 
 
 @dataclass(slots=True)
