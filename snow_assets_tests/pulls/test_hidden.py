@@ -94,7 +94,7 @@ def _grid() -> Iterator[Any]:
             yield pytest.param(hidden, wrong, marks=[] if quick else [pytest.mark.slow])
 
 
-@pytest.mark.parametrize(("hidden", "wrong"), _grid())
+@pytest.mark.parametrize(("hidden", "wrong"), list(_grid()))
 def test_what_is_readable_lands_and_the_rest_is_numbered(bench: Workbench, hidden: str, wrong: str) -> None:
     """Plan and pages under the same conditions: rows are hidden from the probes too."""
     ids = [row["sys_id"] for row in bench.sim.rows("incident")]
