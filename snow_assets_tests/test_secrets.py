@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import dagster as dg
 import pytest
 import requests
 import trustme
@@ -27,6 +28,7 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 
 from snow_assets.config import Environment, InstanceConfig, load_settings
+from snow_assets.dagster_home import write_dagster_home
 from snow_assets.definitions import build_definitions
 from snow_assets.pulls import totals as totals_module
 from snow_assets.resources import ServiceNowResource
@@ -99,15 +101,15 @@ def unpacked(data: bytes) -> Iterator[bytes]:
             continue
 
 
-def leaks(folder: Path) -> dict[str, set[str]]:
-    """File -> whose secrets are in it or in its name; what the user wrote is left out."""
+def leaks(folder: Path, cookies: frozenset[str] = frozenset()) -> dict[str, set[str]]:
+    """File -> whose secrets are in it or in its name; what the user wrote is left out. ``cookies`` are secrets too."""
     found: dict[str, set[str]] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if not path.is_file() or name in (".env", "pulls.yaml"):
             continue
         data = path.read_bytes()
-        whose = found_in(data) | found_in(name.encode())
+        whose = found_in(data) | found_in(name.encode()) | {each for each in cookies if each.encode() in data}
         if data.startswith(b"SQLite format 3"):
             whose = whose.union(*map(found_in, values_of(path)))
         if whose:
@@ -214,8 +216,8 @@ def variables_of(server: SimulatorServer) -> dict[str, dict[str, str]]:
     }
 
 
-def without_a_trace(place: Place) -> None:
-    found = leaks(place.path)
+def without_a_trace(place: Place, server: SimulatorServer) -> None:
+    found = leaks(place.path, frozenset(entry.session for entry in server.requests if entry.session))
     assert not found, found
 
 
@@ -236,7 +238,7 @@ def test_every_way_to_sign_in_that_works_and_that_is_refused(server: SimulatorSe
     knobs.accounts, knobs.oauth_clients, knobs.api_keys = {}, {}, {}
     for refused in (("check",), ("count", "incident"), ("plan", "incidents"), ("init", "--from", "incident")):
         assert place.fails(*refused).code == 2
-    without_a_trace(place)
+    without_a_trace(place, server)
 
 
 def test_every_fault_of_the_table_api_and_of_the_token_endpoint(server: SimulatorServer, tmp_path: Path) -> None:
@@ -251,7 +253,7 @@ def test_every_fault_of_the_table_api_and_of_the_token_endpoint(server: Simulato
             failed += bool(place.call("plan", "incidents", "--log-level", "debug", "--json").code)
             server.faults.clear()
     assert failed > len(KINDS) / 2
-    without_a_trace(place)
+    without_a_trace(place, server)
 
 
 def test_the_way_to_the_instance(server: SimulatorServer, tmp_path: Path) -> None:
@@ -291,7 +293,7 @@ def test_the_way_to_the_instance(server: SimulatorServer, tmp_path: Path) -> Non
             place.fails("plan", "incidents", **changed, NO_PROXY="", no_proxy="")
             place.call("validate", "--json", **changed)
         assert place.call("plan", "incidents", SNOW_PROXY=f"http://{through.format(proxy.port)}").code == 0
-    without_a_trace(place)
+    without_a_trace(place, server)
 
 
 MISPLACED = {
@@ -322,7 +324,7 @@ def test_a_secret_in_the_wrong_place_is_refused_unseen(server: SimulatorServer, 
     for command in (("validate",), ("plan", "incidents"), ("status",)):
         assert place.call(*command, "--log-level", "debug", "--json").code == 2 or command == ("status",)
         assert place.call(*command).code == 2 or command == ("status",)
-    without_a_trace(place)
+    without_a_trace(place, server)
 
 
 def test_an_env_file_that_cannot_be_read_right(server: SimulatorServer, tmp_path: Path) -> None:
@@ -343,20 +345,34 @@ def test_an_env_file_that_cannot_be_read_right(server: SimulatorServer, tmp_path
         for command in (("check",), ("count", "incident"), ("validate",)):
             done = place.call(*command, "--log-level", "debug", "--json")
             assert done.code == 2 or command == ("validate",), done
-    without_a_trace(place)
+    without_a_trace(place, server)
+
+
+def plan_in_dagster(place: Place, monkeypatch: pytest.MonkeyPatch) -> dg.ExecuteInProcessResult:
+    """A run of the pull's job, as the daemon starts it, on an instance that keeps everything on disk."""
+    with monkeypatch.context() as patched:
+        environment = Environment.load(place.path, {})
+        for name, value in environment.values.items():
+            patched.setenv(name, value)
+        job = build_definitions(load_settings(environment.pulls_path), environment).resolve_job_def("pull_incidents")
+        with dg.DagsterInstance.from_config(str(write_dagster_home(environment.dagster_home))) as instance:
+            return job.execute_in_process(instance=instance, raise_on_error=False)
 
 
 def test_dagster_runs_that_fail_everywhere(
-    server: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     place = Place(tmp_path / "work", variables_of(server)["oauth_refresh_token"])
 
     def pull(*codes: int) -> None:
         assert place.call("pull", "incidents", "--log-level", "debug", "--json").code in codes
 
-    server.faults.add({"kind": "error_500", "table": "incident"})  # the plan
-    pull(1)
-    server.faults.clear()
+    for kind in ("error_500", "unauthorized_401", "redirect"):  # the plan
+        server.faults.add({"kind": kind, "table": "incident"})
+        assert not plan_in_dagster(place, monkeypatch).success
+        server.faults.clear()
+    printed = capfd.readouterr()
+    place.keep(Done(1, printed.out, printed.err))
     server.faults.add({"kind": "unauthorized_401", "table": "incident", "after": 14})  # the slices
     pull(1, 2)
     server.faults.clear()
@@ -386,10 +402,10 @@ def test_dagster_runs_that_fail_everywhere(
     home = place.path / ".dagster"
     databases = [path for path in home.rglob("*.db") if path.read_bytes()[:6] == b"SQLite"]
     stored = b"".join(data for path in databases for data in values_of(path))
-    for told in (b"a fault of our own", b"ZeroDivisionError", b"STEP_FAILURE", b"SNOW_REFRESH_TOKEN"):
+    for told in (b"server_error", b"a fault of our own", b"ZeroDivisionError", b"STEP_FAILURE", b"SNOW_REFRESH_TOKEN"):
         assert told in stored, "the failures are in Dagster's storage, and so would be what they tell"
     assert list(home.rglob("*.err")) or list(home.rglob("*.out")), "and there are logs of what was printed"
-    without_a_trace(place)
+    without_a_trace(place, server)
 
 
 def test_what_dagsters_ui_is_told(server: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,4 +450,4 @@ def test_a_real_process_and_dbt(server: SimulatorServer, tmp_path: Path) -> None
     assert list(place.path.rglob("dbt.log")) or list(place.path.rglob("manifest.json"))
     server.faults.add({"kind": "unauthorized_401"})
     assert place.run("pull", "incidents", "--new", "--log-level", "debug").code == 2
-    without_a_trace(place)
+    without_a_trace(place, server)
