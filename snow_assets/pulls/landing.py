@@ -16,6 +16,7 @@ from snow_assets.pulls.seal import is_intact
 from snow_assets.pulls.stores import DAMAGED, LocalStore, Store, open_store
 
 PLAN_FILE = "plan.json"
+_AGAIN = "the next pull fetches its rows again"
 _PLAN_ID = re.compile(r"\d{8}T\d{6}Z")
 _SLICE_FILE = re.compile(rf"(\d{{{OFFSET_DIGITS}}})-(\d+)\.parquet(\.damaged|/)?")  # the ending: not to be read
 
@@ -149,8 +150,15 @@ class Landing:
             self.store.remove_scratch(plan_id)
 
     def parquet(self, path: str) -> pq.ParquetFile:
-        """Open a file of the landing by its relative path."""
-        return self.store.parquet(path)
+        """Open a file of the landing by its relative path. Raises ``LandingError`` where it is gone or damaged."""
+        try:
+            return self.store.parquet(path)
+        except FileNotFoundError as error:
+            raise LandingError("is gone", key="file", value=self.store.uri(path), hint=_AGAIN) from error
+        except DAMAGED as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise self._unreadable(path, error) from error
+            raise LandingError("is damaged", key="file", value=self.store.uri(path), hint=_AGAIN) from error
 
     def _read_ledger(self, path: str) -> Ledger | None:
         try:
