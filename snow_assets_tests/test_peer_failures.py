@@ -269,8 +269,7 @@ def test_times_are_aware_and_the_servers(server: SimulatorServer, bench: Workben
     assert abs((plan.as_of - server.sim.clock.now()).total_seconds()) < 3_600
 
 
-@pytest.mark.parametrize("display_value", ["true", "all"])
-@pytest.mark.parametrize("date_format", ["MM-dd-yyyy", "dd.MM.yyyy"])
+@pytest.mark.parametrize(("display_value", "date_format"), [("true", "MM-dd-yyyy"), ("all", "dd.MM.yyyy")])
 def test_formats_and_zone_of_the_user_change_nothing(
     server: SimulatorServer, tmp_path: Path, display_value: str, date_format: str
 ) -> None:
@@ -323,6 +322,7 @@ def test_rows_created_in_one_second_all_come(tmp_path: Path) -> None:
         assert bench.ids(bench.landing.read_plan(totals.plan)) == dict.fromkeys(_ids(tied), 1)
 
 
+@pytest.mark.slow
 def test_more_than_ten_thousand_rows_are_no_limit(tmp_path: Path) -> None:
     """The platform's default limit of 10,000 silently ended other reads: 28,124 rows, 10,000 came."""
     with Simulator(rows={"incident": 10_500}, seed=2).serve() as many:
