@@ -182,12 +182,12 @@ def _next_page(state: RangeState, limit: int) -> Procedure[tuple[Page, int]]:
     page = yield from fetch(request, check, reading.policy, state.tally, can_halve=limit > 1)
     state.tally.rows += len(page.ids)
     for _ in range(LACKING_LOOKS):
-        if not _lacking(state, page):
+        if not lacking(state, page):
             break
         request = list_request(reading, state.bounds(), limit=limit, purpose="page", count=first, fresh=True)
         page = yield from fetch(request, check, reading.policy, state.tally, can_halve=limit > 1)
         state.tally.rows += len(page.ids)
-    state.hidden_fields |= _lacking(state, page)
+    state.hidden_fields |= lacking(state, page)
     if first:
         state.counted = totals[-1]
         state.tally.counts += 1
@@ -205,7 +205,7 @@ def _check_order(state: RangeState, ids: Sequence[str]) -> None:
         raise PageFault("duplicate_sys_id", f"sys_id {again} came before")
 
 
-def _lacking(state: RangeState, page: Page) -> set[str]:
+def lacking(state: RangeState, page: Page) -> set[str]:
     """Probed fields that no record of the page has, and that are not known to be hidden."""
     if not page.records:
         return set()
