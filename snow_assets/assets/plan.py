@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from snow_assets.assets.failures import failures, fix_first_told
+from snow_assets.assets.fault_lines import fault_lines
 from snow_assets.assets.keys import PullNames, plan_of, run_tags
 from snow_assets.assets.leases import hold
 from snow_assets.config import PullConfig
@@ -40,7 +41,12 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "plan"))
         store = landing.open(pull.name)
-        with failures(servicenow), fix_first_told(context, FixFirst), servicenow.client(pull) as client:
+        with (
+            failures(servicenow),
+            fix_first_told(context, FixFirst),
+            fault_lines(context),
+            servicenow.client(pull) as client,
+        ):
             store.check_writable()
             with hold(store, context):
                 planned = make_plan(pull, client, store, new=config.new)

@@ -10,6 +10,7 @@ from itertools import groupby
 import dagster as dg
 
 from snow_assets.assets.failures import failures, fix_first_told, tell_fix_first
+from snow_assets.assets.fault_lines import fault_lines
 from snow_assets.assets.keys import PullNames, plan_of, run_tags
 from snow_assets.assets.leases import hold
 from snow_assets.checks import slices_result, slices_specs
@@ -60,6 +61,7 @@ def slices_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
         with ExitStack() as stack:
             stack.enter_context(failures(servicenow))
             stack.enter_context(fix_first_told(context, CredentialsError))  # each try would bring a lock-out nearer
+            stack.enter_context(fault_lines(context))
             client = stack.enter_context(servicenow.client(pull))
             stack.enter_context(hold(store, context, queue=True))
             for plan_id, of_plan in groupby(keys, key=plan_of):

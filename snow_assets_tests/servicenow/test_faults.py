@@ -18,6 +18,7 @@ from snow_assets.errors import (
 from snow_assets.servicenow import account
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.exchange import Page, Tally
+from snow_assets.servicenow.fault_log import LOGGER, FaultLog
 from snow_assets.servicenow.faults import FAULTS
 from snow_assets.servicenow.pages import StructDecoder
 from snow_assets.servicenow.proof import read_range
@@ -223,3 +224,16 @@ def test_an_unknown_table_and_a_bad_request_name_themselves(client: Client) -> N
         client.get_count("nosuch")
     with pytest.raises(QueryError):
         client.get_count("incident", "state=1^^active=true")
+
+
+def test_faults_are_logged_by_name_and_do_not_flood(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", LOGGER)
+    log = FaultLog()
+    for number in range(10_000):
+        log.met("null_body", "null_body", f"page {number} of incident")
+    log.met("empty_body", "empty_body", "page 1 of problem")
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 3 + 4 + 1
+    assert lines[0] == "page 0 of incident: null_body"
+    assert lines[-2] == "page 9999 of incident: null_body; null_body for the 10,000th time"
+    assert lines[-1] == "page 1 of problem: empty_body"
