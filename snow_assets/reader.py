@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from snow_assets.config import Environment
-from snow_assets.errors import ConfigError
+from snow_assets.errors import ConfigError, LandingError
 from snow_assets.pulls import Dataset, Landing, published
 from snow_assets.pulls.columns import arrow_schema
 
@@ -46,7 +46,11 @@ def read(name: str, *, data: str | None = None, columns: Sequence[str] | None = 
     tables = []
     for path in relative_files(landing, dataset):
         with landing.parquet(path) as file:
-            tables.append(pq.ParquetFile.read(file, columns=list(fields)))
+            try:
+                tables.append(pq.ParquetFile.read(file, columns=list(fields)))
+            except OSError as error:  # a page's checksum does not hold
+                hint = f"fetch its rows again: snow-assets pull {name}"
+                raise LandingError("is damaged", key="file", value=landing.store.uri(path), hint=hint) from error
     table = pa.concat_tables([arrow_schema(fields).empty_table(), *tables]).select(list(fields))
     return _flatten(table) if flat else table
 

@@ -128,6 +128,8 @@ def test_a_published_file_that_is_damaged_is_named_and_stays(own: Workbench) -> 
     with pytest.raises(PlanIncomplete, match=f"{path.name}.*--new"):
         reconcile(plan, own.landing, own.pull)
     assert path.exists()
+    with pytest.raises(LandingError, match=f"{path.name}.*is damaged"):
+        snow_assets.read("incidents", data=str(own.data))
     assert own.pull_all().landed == 1200
     assert snow_assets.read("incidents", data=str(own.data)).num_rows == 1200
 
