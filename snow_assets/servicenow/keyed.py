@@ -169,12 +169,24 @@ def read_pages(state: KeyedState) -> Procedure[None]:
         offset, again = (offset + went, -1) if follows == offset == again else (follows, follows)
 
 
-def _page(state: KeyedState, offset: int, limit: int) -> Procedure[tuple[int, int, int]]:
+def read_again(state: KeyedState, missing: Sequence[str], places: int) -> Procedure[None]:
+    """All pages once more, up to so many places, until what is missing has landed; only that is delivered.
+
+    Each page begins where the rows of the one before ended, so that an instance that sends fewer rows than it was
+    asked for hides nothing.
+    """
+    offset, limit = 0, state.reading.page_size
+    while offset < places and not all(map(state.is_known, missing)):
+        _, limit, went = yield from _page(state, offset, limit, again=True)
+        offset += went
+
+
+def _page(state: KeyedState, offset: int, limit: int, *, again: bool = False) -> Procedure[tuple[int, int, int]]:
     """Read and deliver one page: its new rows, the limit for the next one, and how many places it went on."""
     reading = state.reading
     while True:
         try:
-            page = yield from _whole_page(state, offset, limit)
+            page = yield from _whole_page(state, offset, limit, None if again else state.keys.__contains__)
         except TooHeavy:
             limit = max(1, limit // 2)
         except RequestFailed as error:
@@ -186,21 +198,20 @@ def _page(state: KeyedState, offset: int, limit: int) -> Procedure[tuple[int, in
             state.pages += 1
             grown = next_limit(reading, limit, reading.page_size, page)
             new = yield from state.deliver(page)
-            return new, grown, limit
+            return new, grown, (len(page.ids) or limit) if again else limit
 
 
-def _whole_page(state: KeyedState, offset: int, limit: int) -> Procedure[Page]:
+def _whole_page(state: KeyedState, offset: int, limit: int, seen: Callable[[str], bool] | None) -> Procedure[Page]:
     """A page with all the fields that its rows can have.
 
     That a field is hidden, or all rows where some were counted, is believed after several looks.
     """
-    seen = state.keys.__contains__ if offset else None
     for look in range(LACKING_LOOKS + 1):
         first = state.counted is None and not state.pages
         request = state.request(
             state.reading.query.where(), limit=limit, offset=offset, purpose="page", count=first, fresh=look > 0
         )
-        page, total = yield from state.ask(request, seen=seen)
+        page, total = yield from state.ask(request, seen=seen if offset else None)
         state.counted = total if first else state.counted
         nothing = not page.ids and (state.counted is None or offset < state.counted)
         if not nothing and not _lacking(state, page):

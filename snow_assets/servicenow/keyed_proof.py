@@ -14,7 +14,7 @@ from itertools import islice
 from snow_assets.errors import RequestFailed, SliceFailed
 from snow_assets.servicenow.decoding import key_values
 from snow_assets.servicenow.exchange import Page, Procedure, Tally
-from snow_assets.servicenow.keyed import KeyedState, Walk, look_through, note_unreadable, read_pages
+from snow_assets.servicenow.keyed import KeyedState, Walk, look_through, note_unreadable, read_again, read_pages
 from snow_assets.servicenow.pages import can_stand
 from snow_assets.servicenow.proof import LOOK_UPS, MAX_SWEEPS, SAMPLE, WIDTHS, Cause, RangeProof
 from snow_assets.servicenow.query import EncodedQuery
@@ -24,6 +24,7 @@ from snow_assets.servicenow.retry import TooHeavy
 BY_KEY = 600  # rows that are asked for by their keys; where more are missing, the pages are read once more
 QUERY_LENGTH = 3_000  # characters of the terms for rows in one request, over all ^NQ groups
 LONGEST_VALUE = 200
+TRIAL_ROWS = 10  # shown rows on which a count is tried
 ROWS_PER_KEY = 3  # asked for: a key that is compared without regard to case may show others beside its own
 
 
@@ -66,11 +67,11 @@ def read_keyed(reading: Reading, key: Sequence[str], tally: Tally) -> Procedure[
     yield from read_pages(state)
     previous: _Round | None = None
     for number in range(MAX_SWEEPS):
-        swept, counted = yield from _sweep(state, WIDTHS[number % len(WIDTHS)])
-        pending = yield from _repair(state, swept, repairs)
+        swept, walk = yield from _sweep(state, WIDTHS[number % len(WIDTHS)])
+        pending = yield from _repair(state, swept, walk.offset, repairs)
         extra = [row_id for row_id in state.keys if row_id not in swept]
         gone = yield from _look_up(state, sorted(extra))
-        current = _Round(counted, (swept | set(extra)) - gone.keys(), gone)
+        current = _Round(walk.total, (swept | set(extra)) - gone.keys(), gone)
         if not pending and current.agrees_with(previous):
             current = yield from _with_tried_count(state, current)
             return _explain(state, current, repairs)
@@ -86,7 +87,7 @@ def read_keyed(reading: Reading, key: Sequence[str], tally: Tally) -> Procedure[
 def _with_tried_count(state: KeyedState, last: _Round) -> Procedure[_Round]:
     """The round without its count, where counts are wrong about rows that are shown."""
     askable = (row_id for row_id in last.visible if _can_be_asked(state, row_id))
-    known = next(_batches(state, islice(askable, BY_KEY)), [])
+    known = next(_batches(state, islice(askable, TRIAL_ROWS)), [])
     if last.counted is None or not known:
         return last
     for _ in range(LOOK_UPS):  # a row may go in the very moment
@@ -102,24 +103,24 @@ def _with_tried_count(state: KeyedState, last: _Round) -> Procedure[_Round]:
     return replace(last, counted=None)
 
 
-def _sweep(state: KeyedState, width: int) -> Procedure[tuple[set[str], int | None]]:
-    """All visible keys, and the rows that the instance counted when the sweep began."""
+def _sweep(state: KeyedState, width: int) -> Procedure[tuple[set[str], Walk]]:
+    """All visible keys, and the walk with the rows that the instance counted when the sweep began."""
     keys: set[str] = set()
     walk = Walk(0)
     while not walk.ended(len(keys)):
         first = not walk.offset
         yield from look_through(state, walk, width, keys, keys.__contains__, count=first, distrust=True)
-    return keys, walk.total
+    return keys, walk
 
 
-def _repair(state: KeyedState, swept: set[str], repairs: _Repairs) -> Procedure[bool]:
+def _repair(state: KeyedState, swept: set[str], places: int, repairs: _Repairs) -> Procedure[bool]:
     """Land what was swept and has not landed; returns whether some of it did not come."""
     missing = sorted(row_id for row_id in swept if not state.is_known(row_id))
     if not missing:
         return False
     by_key = [row_id for row_id in missing if _can_be_asked(state, row_id) and row_id not in repairs.stubborn]
     if len(by_key) < len(missing) or len(missing) > BY_KEY:
-        yield from _read_again(state)
+        yield from read_again(state, missing, places)
     else:
         for batch in _batches(state, by_key):
             yield from _fetch(state, batch)
@@ -127,13 +128,6 @@ def _repair(state: KeyedState, swept: set[str], repairs: _Repairs) -> Procedure[
     repairs.stubborn.update(pending)
     repairs.fetched += [row_id for row_id in missing if row_id in state.keys]
     return bool(pending)
-
-
-def _read_again(state: KeyedState) -> Procedure[None]:
-    """All pages once more: only what has not landed is delivered."""
-    counted, state.counted = state.counted, None  # the count must not end the pages before what is missing
-    yield from read_pages(state)
-    state.counted = counted
 
 
 def _fetch(state: KeyedState, batch: Sequence[str]) -> Procedure[None]:

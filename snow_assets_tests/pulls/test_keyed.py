@@ -186,11 +186,11 @@ def test_hidden_rows_are_numbered(members: SimulatorServer, tmp_path: Path, shar
 def test_an_instance_that_caps_every_page(
     members: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It never sends more than 60 rows, whatever the limit: steps of the limit alone would pass over the rest."""
+    """It never sends more than 20 rows, whatever the limit: steps of the limit alone would pass over the rest."""
     whole = select
 
     def capped(table: str, query: Any, scope: Any, offset: int, limit: int, **others: Any) -> Any:
-        return whole(table, query, scope, offset, min(limit, 60), **others)
+        return whole(table, query, scope, offset, min(limit, 20), **others)
 
     monkeypatch.setattr("snow_assets.simulator.tables.select", capped)
     pulled = bench(members, tmp_path)
@@ -372,7 +372,9 @@ def test_a_hidden_key_field_is_named(members: SimulatorServer, tmp_path: Path) -
 
 def test_a_row_without_sys_id_once_is_not_taken_for_a_view(members: SimulatorServer, tmp_path: Path) -> None:
     pulled = bench(members, tmp_path, table="sys_user_grmember", fields=("user",), key=None)
-    members.faults.add({"kind": "missing_fields", "fields": "sys_id", "every_row": True, "times": 2})
+    members.faults.add(
+        {"kind": "missing_fields", "table": "sys_user_grmember", "fields": "sys_id", "every_row": True, "times": 2}
+    )
     totals = pulled.pull_all()
     assert totals.landed == len(members.sim.rows("sys_user_grmember"))
 
