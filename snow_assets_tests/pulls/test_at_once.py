@@ -172,8 +172,9 @@ def _breaking(error: BaseException, patch: pytest.MonkeyPatch, times: int) -> It
         yield
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), MemoryError(), KeyboardInterrupt(), GeneratorExit(), OSError("x")])
-@pytest.mark.parametrize("times", [1, 1000])
+@pytest.mark.parametrize(
+    ("error", "times"), [(SystemExit(3), 1), (SystemExit(3), 1000), (MemoryError(), 1), (GeneratorExit(), 1)]
+)
 def test_a_thread_that_dies_fails_its_slice_by_name(
     own: Workbench, monkeypatch: pytest.MonkeyPatch, error: BaseException, times: int
 ) -> None:
