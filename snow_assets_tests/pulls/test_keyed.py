@@ -199,6 +199,17 @@ def test_an_instance_that_caps_every_page(
     assert totals.hidden == 0
 
 
+def test_one_sweep_alone_is_not_believed(members: SimulatorServer, tmp_path: Path) -> None:
+    """A row that the pages and the first sweep miss is neither lost nor called hidden."""
+    pulled = bench(members, tmp_path)
+    plan = pulled.plan().plan
+    missed = members.sim.rows(VIEW)[60]["sys_id"]
+    members.faults.add({"kind": "lost_rows", "lost": missed, "sys_id": missed, "table": VIEW, "times": 2})
+    assert [result.error for result in pulled.land(plan) if isinstance(result, Failed)] == []
+    assert landed(pulled, plan.plan_id) == shown(members)
+    assert reconcile(plan, pulled.landing, pulled.pull).hidden == 0
+
+
 def test_rows_that_come_and_go_while_it_is_read(members: SimulatorServer, tmp_path: Path) -> None:
     """A change comes with each of the first requests: rows before it vanish, others come."""
     pulled = bench(members, tmp_path, key=("usr_user_name", "mem_sys_id"), page_size=50)
