@@ -144,7 +144,8 @@ def _as_nobody(work: Callable[[Scene], None], scene: Scene) -> None:
     try:
         work(scene)
     except LandingError as error:
-        os._exit(2 if str(scene.data) in str(error) and "not writable" in str(error) else 3)
+        told = any(reason in str(error) for reason in ("not writable", "Permission denied"))
+        os._exit(2 if told and str(scene.data) in str(error) else 3)
 
 
 def _status(scene: Scene) -> None:
