@@ -46,7 +46,7 @@ def slices_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
         group_name=pull.group,
         kinds={"servicenow", "parquet"},
         pool=pool,
-        description=f"Slices of pull `{pull.name}`, pinned to ranges of sys_id. A slice that has landed is adopted, "
+        description=f"Slices of pull `{pull.name}`, {_cut(pull)}. A slice that has landed is adopted, "
         "never fetched again; materialise *failed and missing* to resume.",
         tags={"snow/table": pull.table},
     )
@@ -74,6 +74,10 @@ def slices_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
             raise SlicesFailed(pull.name, len(keys), failed)
 
     return slices
+
+
+def _cut(pull: PullConfig) -> str:
+    return f"one, read by {', '.join(pull.key)}" if pull.key else "pinned to ranges of sys_id"
 
 
 def _partition_keys(context: dg.AssetExecutionContext) -> list[str]:
