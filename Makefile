@@ -56,6 +56,14 @@ test-slow: setup ## tests that start a database or Dagster's daemon
 kills: setup ## SIGKILL at N random moments of pulls of ROWS rows (SEED repeats them)
 	@$(BIN)/python -m snow_assets_tests.kills --kills $(or $(N),100) --rows $(or $(ROWS),100000) $(if $(SEED),--seed $(SEED))
 
+# Pulls of `make chaos`, and the number of the first: the same numbers mean the same pulls.
+N ?= 200
+SEED ?= 1
+
+.PHONY: chaos
+chaos: setup ## N=1000 pulls under random faults, drift and kills, from SEED=1 on
+	@$(BIN)/python -m snow_assets_tests.chaos --n $(N) --seed $(SEED) --workers $(WORKERS)
+
 .PHONY: peers
 peers: setup ## other clients' own test suites against the simulator
 	@bench/peers.sh
