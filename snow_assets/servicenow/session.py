@@ -98,7 +98,9 @@ class Transport:
         self.auth: Auth = sign_in(credentials, self._post)
         self._timeout = timeout
         self._proxies = dict.fromkeys(("http", "https"), check_proxy(proxy)) if proxy else {}
-        self._verify: str | bool = check_ca_bundle(ca_bundle) if ca_bundle else _environment_ca_bundle() or True
+        self._verify: str | bool = check_ca_bundle(ca_bundle) if ca_bundle else True
+        if not ca_bundle and self.url.startswith("https"):
+            self._verify = _environment_ca_bundle() or True
         self._loopback = is_loopback(urlsplit(self.url).hostname or "")
         self._local = threading.local()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()

@@ -82,7 +82,6 @@ def test_a_pull_that_was_killed_goes_on(still: SimulatorServer, tmp_path: Path, 
 
 QUICK = [
     (by_cli, "between rename and event"),
-    (by_dagster, "before the partitions are added"),
 ]
 EVERY = [(drive, point) for drive in (by_cli, by_dagster) for point in (*POINTS, "before the partitions are added")]
 

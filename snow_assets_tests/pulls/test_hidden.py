@@ -262,6 +262,7 @@ def test_hidden_rows_fail_the_pull_that_says_so_with_their_number(bench: Workben
     assert published(bench.landing) is None
 
 
+@pytest.mark.slow
 def test_the_command_says_how_many_are_hidden_and_what_was_lost(bench: Workbench, tmp_path: Path) -> None:
     """Exit code 2 with the number; then a role that is lost in mid-pull; then one that hides all from the start."""
     folder = Folder(tmp_path, variables_of(bench.server))

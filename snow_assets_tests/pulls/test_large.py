@@ -24,7 +24,9 @@ def large() -> Iterator[SimulatorServer]:
         yield server
 
 
-@pytest.mark.parametrize("display_value", ["all", "true", "false"])
+@pytest.mark.parametrize(
+    "display_value", ["all", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("true", "false"))]
+)
 def test_200_000_rows_land_exactly_once(large: SimulatorServer, tmp_path: Path, display_value: str) -> None:
     workbench = Workbench(large, tmp_path, fields=FIELDS, display_value=display_value)
     totals = workbench.pull_all()
