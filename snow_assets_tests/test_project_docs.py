@@ -115,3 +115,17 @@ def test_changelog_names_the_version() -> None:
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     assert version is not None
     assert f"## {version[1]} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    """A promise without a test is an advertisement."""
+    section = page("reliability.md").partition("## Promises")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and not line.startswith("| promise")]
+    assert len(rows) >= 20
+    for row in rows:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for path, name in named:
+            source = ROOT / "snow_assets_tests" / path
+            assert source.exists(), path
+            assert f"def {name}(" in source.read_text(encoding="utf-8"), f"{path}::{name}"
