@@ -140,10 +140,17 @@ def join_chains(chains: Sequence[Chain], slice_rows: int) -> list[KeyRange]:
             _must_ascend(starts[-1][1], sys_id)
             if offset - starts[-1][0] >= SMALL_TAIL * slice_rows:
                 starts.append((offset, sys_id))
-        base += chain.rows if chain.rows is not None else len(chain.boundaries) * slice_rows
+        base += _rows_of(chain, slice_rows)
     ends = [*starts[1:], (base, None)]
     counted = all(chain.rows is not None for chain in chains)
     return [
         KeyRange(offset, lo, hi, end - offset if counted else None)
         for (offset, lo), (end, hi) in zip(starts, ends, strict=True)
     ]
+
+
+def _rows_of(chain: Chain, slice_rows: int) -> int:
+    """The rows of a chain, by count; else as far as its boundaries reach, past hidden rows too."""
+    if chain.rows is not None:
+        return chain.rows
+    return chain.boundaries[-1][0] + slice_rows if chain.boundaries else 0
