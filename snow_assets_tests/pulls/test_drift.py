@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Drift:
     started: dict[str, str]  # sys_id -> short_description, of the rows that matched when the plan was made
     touched: set[str] = field(default_factory=set)
     versions: dict[str, set[str]] = field(default_factory=dict)  # of touched rows: every text that they ever had
+    happened: bool = False
+    swept: bool = False  # whether the keys of the slice were swept after it happened
 
     @property
     def slice(self) -> list[str]:
@@ -133,7 +136,7 @@ class At:
 
     def __init__(self, bench: Workbench, fits: Callable[[Any], bool], number: int, deed: Callable[[], None]) -> None:
         self.fits, self.left, self.deed, self.lock = fits, number, deed, threading.Lock()
-        bench.sim.watchers.append(self)
+        bench.sim.watchers.insert(0, self)  # what else watches sees the instance as the answer will
 
     def __call__(self, asked: Any) -> None:
         with self.lock:
@@ -278,9 +281,20 @@ def _check(bench: Workbench, plan: Plan, moment: str, deed: str, place: str) -> 
     started = {row["sys_id"]: row["short_description"] for row in bench.sim.rows("incident") if row["active"] == "true"}
     drift = Drift(bench, plan, started)
     places = PLACES[place](drift)
-    MOMENTS[moment](drift, lambda: DEEDS[deed](drift, places))
+
+    def happen() -> None:
+        DEEDS[deed](drift, places)
+        drift.happened = True
+
+    bench.sim.watchers.append(partial(_watch_sweeps, drift))
+    MOMENTS[moment](drift, happen)
     totals = reconcile(plan, bench.landing, bench.pull)
     _judge(drift, totals, place)
+
+
+def _watch_sweeps(drift: Drift, asked: Any) -> None:
+    whole = f"sys_id>={drift.plan.slices[AT].lo}" in asked.params.get("sysparm_query", "")
+    drift.swept |= drift.happened and whole and _of_slice(drift, narrow=True)(asked)
 
 
 def _judge(drift: Drift, totals: Totals, place: str) -> None:
@@ -302,8 +316,10 @@ def _judge(drift: Drift, totals: Totals, place: str) -> None:
     left = [one for one in of_slice if one in now and now[one]["active"] != "true"]
     ledger = bench.landing.all_landed(plan)[plan.slices[AT]].ledger
     assert ledger.counted is not None
-    if ledger.counted == ledger.landed and not ledger.differences:
-        return  # they went behind the cursor, after their count: there is no difference
+    if not drift.swept:  # they went behind the cursor, after their count and their sweep: there is no difference
+        assert ledger.counted == ledger.landed, place
+        assert not any(one.rows for one in ledger.differences), place
+        return
     assert (explained.get("deleted", 0), explained.get("left_filter", 0)) == (len(gone), len(left)), place
 
 
