@@ -50,7 +50,7 @@ def check(app: App, names: tuple[str, ...]) -> None:
 
 
 def _instance(client: Client) -> dict[str, Any]:
-    """What is the same for every pull. Raises where the instance is not reached, or refuses us."""
+    """What is the same for every pull. Raises where it is not reached, refuses us or fails to say who we are."""
     from snow_assets.servicenow.account import account
     from snow_assets.servicenow.exchange import Tally
 

@@ -1,7 +1,8 @@
 """What the instance says of itself and of the account: its clock, who we are, how much matches.
 
 Every function is a procedure. None of these answers is needed to read rows, so what the account may not see is
-unknown (empty), not an error; only credentials, hosts and outages stop.
+unknown (empty), not an error; only credentials, hosts and outages stop. Who we are is part of a plan's fingerprint,
+which must not depend on luck: there a request that fails stops, too.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from snow_assets.servicenow.pages import DictDecoder, check_count, check_page, s
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.retry import RetryPolicy, fetch
 
-UNREADABLE: Final = (ForbiddenError, UnknownTableError, QueryError, RequestFailed)
-"""What a question raises that the account may not ask, or that the instance cannot answer."""
+REFUSED: Final = (ForbiddenError, UnknownTableError, QueryError)
+"""What a question raises that the account may not ask, today or tomorrow."""
+
+UNREADABLE: Final = (*REFUSED, RequestFailed)
+"""What a question raises that the account may not ask, or that the instance cannot answer just now."""
 
 _DEFAULTS: Final = {"glide.sys.default.tz": "time_zone", "glide.sys.date_format": "date_format"}
 
@@ -126,20 +130,25 @@ def account(policy: RetryPolicy, tally: Tally, *, username: str = "") -> Procedu
     """Who we are, asked of the instance. ``username`` is what we signed in with, where it is known.
 
     An instance that does not evaluate the question drops it and answers with other users: then, and where users may
-    not be read, only ``username`` is known.
+    not be read, only ``username`` is known. Raises ``RequestFailed`` where a question fails that might have told more.
     """
     names = ("user_name", "time_zone", "date_format")
     found: list[dict[str, Any]] = []
-    for query in ("user_name=javascript:gs.getUserName()", f"user_name={username}" if username else ""):
-        if not query or "^" in query:
-            continue
+    failed: RequestFailed | None = None
+    evaluated = "user_name=javascript:gs.getUserName()"
+    for query in (evaluated, f"user_name={username}" if username and "^" not in username else evaluated):
+        found, failed = [], None
         try:
             found = yield from rows("sys_user", query, names, "account", policy, tally, limit=2)
-        except UNREADABLE:
-            found = []
+        except RequestFailed as error:
+            failed = error
+        except REFUSED:
+            pass
         if len(found) == 1 and (not username or text(found[0], "user_name").lower() == username.lower()):
             break
         found = []
+    if failed is not None:
+        raise failed
     if not found:
         return Account(user_name=username)
     known = {name: text(found[0], name) for name in (*names, "sys_id")}
@@ -154,7 +163,7 @@ def _defaults(policy: RetryPolicy, tally: Tally) -> Procedure[dict[str, str]]:
     query = f"nameIN{','.join(_DEFAULTS)}"
     try:
         found = yield from rows("sys_properties", query, ("name", "value"), "account", policy, tally, limit=10)
-    except UNREADABLE:
+    except REFUSED:
         return {}
     named = {text(record, "name"): text(record, "value") for record in found}
     return {part: named[name] for name, part in _DEFAULTS.items() if named.get(name)}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from snow_assets.errors import CredentialsError, InstanceUnavailable
+from snow_assets.errors import CredentialsError, InstanceUnavailable, RequestFailed
 from snow_assets.servicenow.account import Account, account, clock
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.dictionary import Column, ancestors, columns
@@ -72,6 +72,33 @@ def test_credentials_and_outages_are_not_taken_for_an_unknown_account(
     instance.faults.add(kind="html_503")
     with pytest.raises(InstanceUnavailable):
         who(client_of(max_retries=1))
+
+
+def test_a_question_that_fails_is_not_taken_for_an_unknown_account(
+    client_of: ClientFactory, instance: SimulatorServer
+) -> None:
+    client = client_of(max_retries=1)
+    expected = who(client, "admin")
+    # Asked in one way or the other, the answer is the same. Where neither comes, what is known would depend on luck.
+    instance.faults.add(kind="error_500", table="sys_user", query="javascript")
+    assert who(client, "admin") == expected
+    instance.faults.add(kind="null_body", table="sys_user", query="user_name=admin")
+    with pytest.raises(RequestFailed, match=r"account of sys_user.*null_body"):
+        who(client, "admin")
+    instance.faults.clear()
+    instance.faults.add(kind="error_500", table="sys_user", query="javascript", times=2)
+    assert who(client).sys_id == expected.sys_id
+
+
+def test_a_zone_that_fails_to_come_is_not_taken_for_an_unknown_one(
+    client_of: ClientFactory, instance: SimulatorServer
+) -> None:
+    body = '{"result":[{"sys_id":"x","user_name":"admin","time_zone":"","date_format":""}]}'
+    instance.faults.add(kind="answer", table="sys_user", query="javascript", status=200, body=body)
+    assert who(client_of(), "admin").time_zone
+    instance.faults.add(kind="error_500", table="sys_properties")
+    with pytest.raises(RequestFailed, match="account of sys_properties"):
+        who(client_of(max_retries=1), "admin")
 
 
 def test_a_table_extends_others(client: Client) -> None:
