@@ -38,7 +38,8 @@ class RunSeen:
 class PlanRunSeen:
     """The newest run of the plan job, whoever started it: a schedule, a person, or the reconciler (``attempt`` > 1).
 
-    ``fix_first``: it failed, and would fail again as things are. ``new``: it was asked for a new plan.
+    ``fix_first``: it failed, and would fail again as things are. ``new``: it was asked for a new plan. ``plan_id``: the
+    plan that it was about to write or to go on with, empty where it did not come so far.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class PlanRunSeen:
     attempt: int = 1
     fix_first: bool = False
     new: bool = False
+    plan_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ def _decide_planning(
 ) -> Due:
     """Nothing is due for the newest plan: is a plan run due that failed?"""
     launch = f"launch pull_{situation.pull}"
+    if planning.plan_id and situation.plan_id >= planning.plan_id:
+        return otherwise  # it died later: its plan is there, and nothing else was to come of it
     if planning.outcome == "cancelled" and not situation.plan_id:
         return Nothing(f"planning was cancelled; {launch} to go on")
     cancelled = max((run.ended or 0.0 for run in situation.runs if run.outcome == "cancelled"), default=0.0)

@@ -41,6 +41,11 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "plan"))
         store = landing.open(pull.name)
+
+        def announce(plan_id: str) -> None:
+            """Before the plan is there: a run that dies after that is known to have made it, or to have gone on."""
+            context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "plan", plan_id))
+
         with (
             failures(servicenow),
             fix_first_told(context, FixFirst),
@@ -49,10 +54,8 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
         ):
             store.check_writable()
             with hold(store, context):
-                planned = make_plan(pull, client, store, new=config.new)
+                planned = make_plan(pull, client, store, new=config.new, announce=announce)
                 _sync_partitions(context.instance, names, planned, store.plan_ids())
-        plan_id = planned.plan.plan_id
-        context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "plan", plan_id))
         if planned.retired:
             context.log.info("retired plans %s with their partitions and files", ", ".join(planned.retired))
         return dg.MaterializeResult(metadata=_metadata(planned))

@@ -79,6 +79,7 @@ def _plan_run(record: RunRecord) -> PlanRunSeen:
         attempt=int(run.tags.get(ATTEMPT_TAG, "1")),
         fix_first=FIX_FIRST_TAG in run.tags,
         new=_asked_for_new(run),
+        plan_id=run.tags.get(PLAN_TAG, ""),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -70,12 +70,19 @@ def slice_rows(counted: int | None, page_size: int) -> int:
     return page_size * min(max(-(-pages // SLICES), 1), MAX_PAGES_PER_SLICE)
 
 
-def make_plan(pull: PullConfig, client: Client, landing: Landing, *, new: bool = False) -> Planned:
+def make_plan(
+    pull: PullConfig,
+    client: Client,
+    landing: Landing,
+    *,
+    new: bool = False,
+    announce: Callable[[str], None] = lambda _: None,
+) -> Planned:
     """The plan that the pull works on.
 
     An unfinished one of the same fingerprint goes on, unless it is older than ``max_plan_age`` or ``new`` is said. A
     new one retires the unfinished ones before it, with their files. What dead runs left half done is removed: whoever
-    calls this holds the lease.
+    calls this holds the lease. ``announce`` is told the plan's id just before the plan is written, or goes on.
 
     Everything is asked of the instance before anything is written. Raises ``FixFirst`` for what is wrong with the
     configuration, the credentials, the table or the query; ``LandingError`` where the landing cannot be written.
@@ -86,8 +93,9 @@ def make_plan(pull: PullConfig, client: Client, landing: Landing, *, new: bool =
     unfinished = _unfinished(landing)
     if unfinished and not new and _goes_on(unfinished[-1], preview, pull):
         plan, old, continued = unfinished[-1], unfinished[:-1], True  # a kill came before the old ones were retired
+        announce(plan.plan_id)
     else:
-        plan, old, continued = _write(landing, _freeze(pull, client, preview)), unfinished, False
+        plan, old, continued = _write(landing, _freeze(pull, client, preview), announce), unfinished, False
     for each in old:
         landing.remove_plan(each.plan_id)
     return Planned(plan, continued=continued, retired=tuple(each.plan_id for each in old))
@@ -304,7 +312,7 @@ def _slices(pull: PullConfig, client: Client, preview: Preview, rows: int) -> tu
     return tuple(Slice(piece.offset, piece.lo, piece.hi, piece.rows) for piece in ranges)
 
 
-def _write(landing: Landing, plan: Plan) -> Plan:
+def _write(landing: Landing, plan: Plan, announce: Callable[[str], None]) -> Plan:
     """Write the plan under an id above all others, even where the instance's clock stood still or went back."""
     moment = plan.as_of
     known = landing.taken_ids()
@@ -312,6 +320,7 @@ def _write(landing: Landing, plan: Plan) -> Plan:
         moment = max(moment, moment_of(known[-1]) + timedelta(seconds=1))
     plan = replace(plan, plan_id=plan_id_of(moment))
     while True:
+        announce(plan.plan_id)
         try:
             landing.write_plan(plan)
             return plan

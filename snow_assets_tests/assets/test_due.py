@@ -38,6 +38,11 @@ def planning(
     return PlanRunSeen("0123456789", outcome, NOW - minutes_ago * MINUTE, attempt, fix_first)
 
 
+def made(plan_id: str) -> PlanRunSeen:
+    """A plan run that died after it had said which plan it is about to write."""
+    return replace(planning(9), plan_id=plan_id)
+
+
 def planned(seen: PlanRunSeen, given: Situation | None = None) -> Situation:
     """Without ``given``: nothing was ever planned."""
     return replace(given or Situation("p", "", (), (), published=False), planning=seen)
@@ -105,6 +110,8 @@ TABLE: list[tuple[str, Situation, Due | str]] = [
         planned(planning(6), situation([2], replace(CANCELLED, ended=NOW - 8 * MINUTE))),
         PlanAgain("0123456789", 2),
     ),
+    ("planning died behind its plan", planned(made("P"), situation([], published=True)), "plan P is published"),
+    ("planning died before its plan", planned(made("Q"), situation([], published=True)), PlanAgain("0123456789", 2)),
     ("publishing failed for good", situation([], *[PUBLISH_FAILED] * 4), "publishing failed 4 times, giving up"),
 ]
 

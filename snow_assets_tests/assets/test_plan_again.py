@@ -7,6 +7,7 @@ import pytest
 
 from snow_assets.assets.due import LandSlices, Nothing, PlanAgain, Publish
 from snow_assets.assets.keys import DRIVER_TAG, PullNames, run_tags
+from snow_assets.pulls import Landing
 from snow_assets_tests.assets.conftest import Location, settings
 from snow_assets_tests.assets.test_drivers import evaluate_sensor
 
@@ -116,6 +117,39 @@ def test_a_new_plan_that_failed_stays_a_new_plan(location: Location) -> None:
     assert again.new
     assert location.follow(again).success
     assert location.plan.plan_id > old.plan_id
+
+
+@pytest.mark.parametrize("continued", [False, True])
+def test_a_plan_run_that_died_behind_its_plan_costs_no_second_pull(
+    location: Location, monkeypatch: pytest.MonkeyPatch, continued: bool
+) -> None:
+    if continued:
+        assert plan(location).success
+    with monkeypatch.context() as broken:
+        broken.setattr(dg.DagsterInstance, "get_dynamic_partitions", _gone)
+        assert not plan(location).success
+    made = location.plan.plan_id
+    location.now += 7200
+    for due in (LandSlices, Publish):
+        assert isinstance(location.tick(), due)
+        evaluate_sensor(location)  # adds the partitions that are missing
+        assert location.follow(location.tick()).success
+    assert reason(location) == f"plan {made} is published"
+
+
+def test_a_plan_run_that_died_before_its_plan_is_started_again(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(Landing, "write_plan", _gone)
+        failed = plan(location)
+    assert not failed.success
+    location.now += 7200
+    assert location.tick() == PlanAgain(failed.run_id, 2)
+
+
+def _gone(*_: object) -> None:
+    raise RuntimeError("the process is gone")
 
 
 def test_a_cancelled_plan_run_stays_cancelled(location: Location) -> None:
