@@ -8,16 +8,19 @@ attempt landed. Whether they still match the query does not matter; they are ask
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from snow_assets.errors import ForbiddenError, PublishRefused
+from snow_assets.errors import ForbiddenError, PublishRefused, RequestFailed
 from snow_assets.pulls.ledger import Ledger
 from snow_assets.pulls.plan import Plan, Slice
 from snow_assets.servicenow.account import rows
 from snow_assets.servicenow.boundaries import is_usable
-from snow_assets.servicenow.exchange import Procedure, Tally
+from snow_assets.servicenow.exchange import Answer, Procedure, Tally
+from snow_assets.servicenow.pages import check_page, total_count
 from snow_assets.servicenow.proof import RangeProof
 from snow_assets.servicenow.query import EncodedQuery
-from snow_assets.servicenow.reading import RangeState, Reading, narrow_page
+from snow_assets.servicenow.reading import Reading, is_of_the_row, list_request
+from snow_assets.servicenow.retry import TooHeavy, fetch
 
 FIRST_ROWS = 20  # of slices
 LANDED = 20  # rows of the slice; with the plan's own witnesses all fit into one request
@@ -45,18 +48,54 @@ def must_still_see(plan: Plan, reading: Reading, landed: Sequence[str], tally: T
 
 
 def _ask_witnesses(reading: Reading, groups: Sequence[set[str]], tally: Tally) -> Procedure[None]:
-    state = RangeState(reading, None, None, tally)
-    every = set().union(*groups)
-    term = "sys_idIN" + ",".join(sorted(every))
+    every = sorted(set().union(*groups))
     for _ in range(LOOKS):
-        page, total, _ = yield from narrow_page(state, [term], purpose="lookup", limit=len(every), query=EncodedQuery())
-        unseen = every - set(page.ids)
+        look = yield from _look_for(reading, every, tally)
+        asked = [group & look.asked for group in groups if group & look.asked]
+        unseen = look.asked - look.shown
         # More than were asked for: such a count is a lie, and a row that was deleted is not hidden by it.
-        known = total is not None and total <= len(every)
-        hidden = max(0, (total or 0) - (len(every) - len(unseen))) if known else 0
-        if not _is_lost(groups, unseen, hidden):
+        known = look.counted is not None and look.counted <= len(look.asked)
+        hidden = max(0, (look.counted or 0) - len(look.shown)) if known else 0
+        if not asked or not _is_lost(asked, unseen, hidden):
             return
     raise _lost(reading, f"{len(unseen)} of {len(every)} rows that it saw before")
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Which of the witnesses could be asked for, which of them were shown, and how many the instance counts."""
+
+    asked: set[str]
+    shown: set[str]
+    counted: int | None
+
+
+def _look_for(reading: Reading, asked: Sequence[str], tally: Tally) -> Procedure[_Look]:
+    """Ask for rows by their sys_ids, in halves where that is too heavy. One that fails alone bears no witness."""
+    term = "sys_idIN" + ",".join(asked)
+    request = list_request(
+        reading, [term], limit=len(asked), purpose="lookup", count=True, narrow=True, fresh=True, query=EncodedQuery()
+    )
+
+    def check(answer: Answer) -> _Look:
+        page = check_page(answer, request, reading.decoder)
+        return _Look(set(asked), set(asked) & set(page.ids), total_count(answer))
+
+    try:
+        look = yield from fetch(request, check, reading.policy, tally, can_halve=len(asked) > 1)
+    except TooHeavy:
+        middle = len(asked) // 2
+        left = yield from _look_for(reading, asked[:middle], tally)
+        right = yield from _look_for(reading, asked[middle:], tally)
+        counted = None if left.counted is None or right.counted is None else left.counted + right.counted
+        return _Look(left.asked | right.asked, left.shown | right.shown, counted)
+    except RequestFailed as error:
+        if not is_of_the_row(error):
+            raise
+        return _Look(set(), set(), 0)
+    tally.rows += len(look.shown)
+    tally.counts += 1
+    return look
 
 
 def _is_lost(groups: Sequence[set[str]], unseen: set[str], hidden: int) -> bool:

@@ -16,7 +16,7 @@ What a rule may say, besides its ``kind`` (see ``fault_kinds.KINDS``) and that k
 ``query``      only a ``sysparm_query`` that holds this text
 ``sys_id``     only pages on which this row would be
 ``low, high``  only pages with a row from ``low`` to ``high`` (``high`` excluded)
-``covers``     only queries whose sys_id range holds this sys_id, whether or not there is such a row
+``covers``     only queries whose sys_id range or list holds this sys_id, whether or not there is such a row
 ``offset``     only this ``sysparm_offset``
 ``narrow``     true: only requests of ``sysparm_fields=sys_id``; false: only others
 ``fresh``      true: only requests without a session cookie; false: only with one
@@ -51,6 +51,7 @@ _MATCHES = frozenset({
     "asks",
 })  # fmt: skip
 _RHYTHM = frozenset({"probability", "seed", "after", "every", "times", "lasting"})
+_LIST = re.compile(r"\bsys_idIN([^^]*)")
 _BOUND = re.compile(r"sys_id(>=|<=|>|<)([0-9a-zA-Z]+)")
 
 
@@ -200,4 +201,6 @@ def describe(rules: Iterable[FaultRule]) -> list[dict[str, Any]]:
 
 def _covers(query: str, sys_id: str) -> bool:
     tests = {">=": sys_id.__ge__, "<=": sys_id.__le__, ">": sys_id.__gt__, "<": sys_id.__lt__}
+    if any(sys_id not in listed.lower().split(",") for listed in _LIST.findall(query)):
+        return False
     return all(tests[symbol](bound.lower()) for symbol, bound in _BOUND.findall(query))

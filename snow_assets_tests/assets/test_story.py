@@ -110,7 +110,10 @@ def test_repairing_the_failed_partition_asks_for_that_slice_only_and_publishing_
     piece = location.plan.slice(bad)
     assert piece.lo is not None
     assert piece.hi is not None
-    bounds = [re.findall(r"sys_id([<>]=?)(\w+)", query) for query in location.asked()]
+    listed = [query.partition("sys_idIN")[2].partition("^")[0] for query in location.asked() if "sys_idIN" in query]
+    assert all(piece.lo <= sys_id <= piece.hi for ids in listed for sys_id in ids.split(","))
+    ranges = [query for query in location.asked() if "sys_idIN" not in query]
+    bounds = [re.findall(r"sys_id([<>]=?)(\w+)", query) for query in ranges]
     assert bounds
     assert all({symbol[0] for symbol, _ in each} == {"<", ">"} for each in bounds)
     assert all(piece.lo <= sys_id <= piece.hi for each in bounds for _, sys_id in each)
