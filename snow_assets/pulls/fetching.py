@@ -27,8 +27,7 @@ from snow_assets.servicenow.proof import RangeProof, read_range
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import Reading
 
-FAILURES_IN_A_ROW = 3  # slices that an outage fails one after another, none landing between, end the run
-FAILURES_AT_ALL = 32  # slices that fail for other reasons while none lands: so does this
+FAILURES_AT_ALL = 32  # slices that fail while none lands end the run; so does the client's budget of retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,7 @@ class _Work:
         self.queue: SimpleQueue[Slice] = SimpleQueue()
         self.results: Queue[Landed | Failed | None] = Queue()
         self.stopped: SnowError | None = None
-        self.outages = self.failures = 0  # since a slice landed
+        self.failures = 0  # since a slice landed
         self.lock = threading.Lock()
 
     def run(self, slices: Sequence[Slice]) -> Iterator[Landed | Failed]:
@@ -209,7 +208,7 @@ class _Work:
             return self._failed(piece, error)
         except BaseException as error:  # noqa: BLE001 - a fault of ours or of the disk: the slice fails by name
             return self._failed(piece, _as_ours(error, piece, self.landing), cause=error)
-        self.outages = self.failures = 0
+        self.failures = 0
         self.progress.add(landed=1)
         return landed
 
@@ -218,19 +217,22 @@ class _Work:
         self.progress.add(failed=1)
         if not isinstance(error, Cancelled):
             with self.lock:
-                self.outages += isinstance(error, InstanceUnavailable)
                 self.failures += 1
-                hopeless = self.outages >= FAILURES_IN_A_ROW or self.failures >= FAILURES_AT_ALL
-            if isinstance(error, FixFirst) or hopeless:
-                self._stop(error)
+                hopeless = self.failures >= FAILURES_AT_ALL or self.client.budget.ended_by(error)
+            stops = isinstance(error, FixFirst) or hopeless
+            if stops and not self._stop(error) and isinstance(error, InstanceUnavailable):
+                # Another slice found the same outage in the same moment: it is told once.
+                error = Cancelled(f"not asked for: {self.stopped}", key="slice", value=piece.name)
         return Failed(piece, error)
 
-    def _stop(self, error: SnowError) -> None:
+    def _stop(self, error: SnowError) -> bool:
+        """Cancel what is queued because of ``error``; whether it was the first."""
         with self.lock:
             if self.stopped is not None:
-                return
+                return False
             self.stopped = error
         self.client.cancel(error)
+        return True
 
     def _land(self, piece: Slice) -> Landed:
         started = datetime.now(UTC)
@@ -265,6 +267,8 @@ class _Work:
     ) -> Ledger:
         if proof.landed != writer.rows:
             raise SliceFailed(f"{proof.landed} rows read, {writer.rows} written", key="slice", value=piece.name)
+        if (proof.lo, proof.hi) != (piece.lo, piece.hi):
+            raise SliceFailed("another range was read than planned", key="slice", value=piece.name)
         first, last = writer.bounds()
         return Ledger(
             plan_id=self.plan.plan_id,

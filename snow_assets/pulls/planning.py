@@ -9,7 +9,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from snow_assets.config import PullConfig
-from snow_assets.errors import ConfigError, CredentialsError, LandingError, QueryError, SnowError, UnknownTableError
+from snow_assets.errors import (
+    Cancelled,
+    ConfigError,
+    CredentialsError,
+    LandingError,
+    QueryError,
+    SnowError,
+    UnknownTableError,
+)
 from snow_assets.pulls.dataset import published_plan
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.plan import FORMAT_VERSION, Plan, Slice, fingerprint_of, moment_of, plan_id_of
@@ -302,10 +310,17 @@ def _slices(pull: PullConfig, client: Client, preview: Preview, rows: int) -> tu
 
     def chain(bounds: tuple[str | None, str | None]) -> tuple[Chain, Tally]:
         tally = Tally()
-        return client.run(find_chain(reading, *bounds, rows, tally), tally=tally), tally
+        try:
+            return client.run(find_chain(reading, *bounds, rows, tally), tally=tally), tally
+        except SnowError as error:
+            client.cancel(error)  # the other chains are of no use any more
+            raise
 
-    with ThreadPoolExecutor(min(len(prefixes), pull.max_workers), thread_name_prefix="chain") as pool:
-        found = list(pool.map(chain, prefixes))
+    try:
+        with ThreadPoolExecutor(min(len(prefixes), pull.max_workers), thread_name_prefix="chain") as pool:
+            found = list(pool.map(chain, prefixes))
+    except Cancelled as stopped:
+        raise stopped.__cause__ if isinstance(stopped.__cause__, SnowError) else stopped from None
     for _, tally in found:
         preview.cost.add(tally)
     ranges = join_chains([links for links, _ in found], rows)

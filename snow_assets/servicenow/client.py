@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from snow_assets.errors import Cancelled, ConfigError
 from snow_assets.servicenow import account as asking
 from snow_assets.servicenow import streams
+from snow_assets.servicenow.budget import RetryBudget
 from snow_assets.servicenow.driver import Driver
 from snow_assets.servicenow.exchange import DisplayValue, Page, Procedure, Request, Tally
 from snow_assets.servicenow.governor import Governor, governor_of
@@ -71,7 +72,8 @@ class Client:
         self.max_workers = _at_least("max_workers", max_workers, 1)
         self.display_value = display_value
         self.credentials = credentials
-        self.policy = RetryPolicy(_at_least("max_retries", max_retries, 0), retry_backoff, max_wait)
+        self.budget = RetryBudget(_at_least("max_retries", max_retries, 0), retry_backoff, max_wait, max_workers)
+        self.policy = RetryPolicy(max_retries, retry_backoff, max_wait, budget=self.budget)
         self._transport = Transport(
             url,
             credentials,
@@ -82,7 +84,7 @@ class Client:
         )
         self.url = self._transport.url
         self.governor: Governor = governor_of(self.url, self.max_workers)
-        self._driver = Driver(self._transport, self.governor)
+        self._driver = Driver(self._transport, self.governor, self.budget)
 
     def __enter__(self) -> Self:
         return self

@@ -13,9 +13,11 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from snow_assets.errors import Cancelled
+from snow_assets.servicenow.budget import RetryBudget
+from snow_assets.servicenow.complaints import credentials_error, describe
 from snow_assets.servicenow.exchange import Answer, Deliver, Page, Procedure, Request, Send, Step, Tally, Wait
 from snow_assets.servicenow.governor import Governor
-from snow_assets.servicenow.retry import add_wait, credentials_error, describe
+from snow_assets.servicenow.retry import add_wait, is_there
 from snow_assets.servicenow.session import Transport
 
 T = TypeVar("T")
@@ -24,9 +26,10 @@ T = TypeVar("T")
 class Driver:
     """Drives procedures over one transport and governor, until it is cancelled."""
 
-    def __init__(self, transport: Transport, governor: Governor) -> None:
+    def __init__(self, transport: Transport, governor: Governor, budget: RetryBudget) -> None:
         self._transport = transport
         self._governor = governor
+        self._budget = budget
         self._parsing = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
         self._stop = threading.Event()
         self._reason: BaseException | None = None
@@ -35,7 +38,7 @@ class Driver:
 
     def spawn(self) -> Driver:
         """A driver that can be cancelled on its own, and is cancelled with this one."""
-        child = Driver(self._transport, self._governor)
+        child = Driver(self._transport, self._governor, self._budget)
         child._parsing = self._parsing
         child._trusted = self._trusted
         self._spawned.add(child)
@@ -58,6 +61,7 @@ class Driver:
     def iterate(self, procedure: Procedure[T], tally: Tally) -> Generator[Page, None, T]:
         """Each page of ``procedure``; returns its result. Closing it closes the procedure."""
         reply: Answer | None = None
+        leads = False  # asks whether the instance is there, and holds up the others
         try:
             while True:
                 with self._parsing:
@@ -70,14 +74,20 @@ class Driver:
                 match step:
                     case Send(request):
                         reply = self._send(request, tally)
+                        if request.purpose == "health" and is_there(reply):
+                            self._governor.resume()
+                            leads = False
                     case Wait():
-                        self._wait(step)
+                        leads = leads or step.kind == "outage"
+                        self._wait(step, tally)
                     case Deliver(page):
                         yield page
                         del page
                 del step  # it holds the page
         finally:
             procedure.close()
+            if leads:
+                self._governor.resume()
 
     def cancel(self, reason: BaseException) -> None:
         """Whatever waits to be sent, here or in another thread, raises ``Cancelled`` at once; so does what comes."""
@@ -88,12 +98,16 @@ class Driver:
         self._governor.wake()
 
     def _send(self, request: Request, tally: Tally) -> Answer:
+        before = self._budget.gave_up
         try:
-            queued, paused = self._governor.acquire(self._stop)
+            queued, paused = self._governor.acquire(self._stop, health=request.purpose == "health")
         except Cancelled:
-            raise self._cancelled() from None
+            raise self._cancelled() from self._reason
         add_wait(tally, "governor", queued)
-        add_wait(tally, "rate_limit", paused)
+        add_wait(tally, self._governor.pause_kind, paused)
+        if self._budget.gave_up is not before:  # while this one waited
+            self._governor.release(None)
+            raise self._budget.stopped()
         answer: Answer | None = None
         try:
             answer = self._transport.send(request)
@@ -106,10 +120,15 @@ class Driver:
             raise credentials_error(f"{describe(request)}: the instance refused the credentials (status 401)")
         return answer
 
-    def _wait(self, step: Wait) -> None:
-        if step.shared:
+    def _wait(self, step: Wait, tally: Tally) -> None:
+        if step.kind == "outage":
+            # Until the answer to the one request that follows is here; or longer, should this thread end.
+            self._governor.pause(step.seconds + self._transport.longest, "outage")
+            add_wait(tally, "outage", step.seconds)
+        elif step.shared:
             self._governor.pause(step.seconds)  # the next Send waits with all others
-        elif self._stop.wait(step.seconds):
+            return
+        if self._stop.wait(step.seconds):
             raise self._cancelled()
 
     def _cancelled(self) -> Cancelled:

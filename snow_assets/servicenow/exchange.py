@@ -24,7 +24,19 @@ DisplayValue: TypeAlias = Literal["true", "false", "all"]
 
 # What a request is for; the ledger counts by it.
 Purpose: TypeAlias = Literal[
-    "clock", "count", "probe", "columns", "account", "boundary", "page", "tail", "sweep", "repair", "lookup", "record"
+    "clock",
+    "count",
+    "probe",
+    "columns",
+    "account",
+    "boundary",
+    "page",
+    "tail",
+    "sweep",
+    "repair",
+    "lookup",
+    "record",
+    "health",
 ]
 
 
@@ -68,10 +80,13 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Step: wait ``seconds``. ``shared`` pauses every thread of the client, once. ``kind`` is counted."""
+    """Step: wait ``seconds``. ``shared`` pauses every thread of the client, once. ``kind`` is counted.
+
+    ``outage``: the others wait on until the request that follows, of purpose ``health``, finds the instance there.
+    """
 
     seconds: float
-    kind: Literal["backoff", "rate_limit", "overload"]
+    kind: Literal["backoff", "rate_limit", "overload", "outage"]
     shared: bool = False
 
 
@@ -108,7 +123,7 @@ class Tally:
     counts: int = 0  # requests that made the instance count
     purposes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
-    # Seconds by kind: backoff, rate_limit, overload, governor, answer.
+    # Seconds by kind: backoff, rate_limit, overload, outage, governor, answer.
     waited: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:

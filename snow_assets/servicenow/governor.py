@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
 import weakref
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
 
 from snow_assets.errors import Cancelled
 from snow_assets.servicenow.exchange import Answer
 
+_log = logging.getLogger(__name__)
 _SHARE: Final = 0.5  # of what more requests in flight could gain at best, this much must come
 _LEAST_RISE: Final = 0.03
 _LONGEST_STRIDE: Final = 4
@@ -23,6 +26,10 @@ _CROWDED: Final = 0.25  # share of the answer time spent in the instance's queue
 _HOLD, _LONGEST_HOLD = 3, 64  # windows between two trials of a level that gained nothing
 _CAP_HOLD, _LONGEST_CAP_HOLD = 16, 256  # windows between two trials of a level that met a full queue
 _REQUEST_COST: Final = 2000.0  # bytes that a request without a body is worth: probes are work too
+_SLOWER: Final = 1.5  # so many times the first answers' time means that more in flight only wait
+_FIRST: Final = 4  # answers of one size that tell what an answer takes
+_SMOOTH: Final = 0.2  # weight of the newest answer
+_KEPT: Final = 500  # steps, and pauses
 _SEM_WAIT: Final = re.compile(r"sem_wait;dur=([0-9.]+)")
 
 
@@ -37,21 +44,53 @@ class _Window:
     seconds: float = 0.0
 
 
-class Ramp:
-    """Decides the limit of requests in flight, one window (as many answers as the limit) at a time.
+class _Start:
+    """Whether answers take longer than the first ones of about their size did, and wait in the instance's queue."""
 
-    It starts at 2 and adds one, then two, then four at a time, as long as work per second rises by half of what it
-    could rise at best; where it did not in two windows, it goes back, and tries again ever later. It steps back where
-    the instance reports waiting in its own queue. An overload (429, 5xx, a time-out) halves the limit, once for all
-    requests that were in flight then, after which it grows back to just below where it failed; a full queue (429
-    without a time) makes that level a cap that is tried again ever more rarely.
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[int, float, float]] = {}  # by size: answers, least and present mean seconds
+        self._newest: deque[tuple[float, float]] = deque(maxlen=2 * _FIRST)  # when, and what it takes at least
+        self.slower = 1.0  # times the first answers' time
+        self.crowded = 0.0  # share of the answer time spent in the instance's queue
+        self.at_the_top = 0
+
+    def note(self, now: float, work: float, seconds: float, queued: float) -> None:
+        size = int(work + _REQUEST_COST).bit_length()
+        count, least, mean = self._known.get(size, (0, 0.0, 0.0))
+        weight = 1 / (count + 1) if count < _FIRST else _SMOOTH
+        mean += (seconds - mean) * weight
+        least = max(mean if count < _FIRST else min(least, mean), 1e-6)
+        self._known[size] = (count + 1, least, mean)
+        self._newest.append((now, least))
+        if count >= _FIRST:
+            self.slower += (mean / least - self.slower) / 2
+        self.crowded += (min(1.0, queued / max(seconds, 1e-6)) - self.crowded) * _SMOOTH
+
+    def of_use(self) -> int:
+        """How many were really served at a time, by Little's law: what the newest answers take, per time it took."""
+        span = self._newest[-1][0] - self._newest[0][0]
+        took = sum(least for _, least in list(self._newest)[1:])
+        return max(2, round(took / span)) if span > 0 else 2
+
+
+class Ramp:
+    """Decides the limit of requests in flight.
+
+    It starts at 2 and adds one with every answer, so that it doubles in the time of one answer, until answers take
+    half as long again as the first ones did, or wait in the instance's queue. From then on it decides one window (as
+    many answers as the limit) at a time: it adds one, then two, then four, as long as work per second rises by half of
+    what it could rise at best; where it did not in two windows, it goes back, and tries again ever later. It steps
+    back where the instance reports waiting in its own queue. An overload (429, 5xx, a time-out) halves the limit, once
+    for all requests that were in flight then, after which it grows back to just below where it failed; a full queue
+    (429 without a time) makes that level a cap that is tried again ever more rarely, and a trial that meets one only
+    goes back to where it came from.
     """
 
     def __init__(self, max_workers: int) -> None:
         self.max_workers = max(1, max_workers)
         self.limit = min(2, self.max_workers)
         self.cuts = 0
-        self.history: deque[tuple[float, int, str]] = deque(maxlen=500)
+        self.history: deque[tuple[float, int, str]] = deque(maxlen=_KEPT)
         self._cap = self.max_workers
         self._known = 0  # levels up to this one were good before a cut
         self._window: _Window | None = None
@@ -62,6 +101,7 @@ class Ramp:
         self._hold, self._next_hold = 0, _HOLD
         self._cap_hold = _CAP_HOLD
         self._cut_at = float("-inf")
+        self._start: _Start | None = _Start()
 
     def finished(self, now: float, *, work: float, seconds: float, queued: float, in_flight: int) -> None:
         """A request was answered.
@@ -73,6 +113,9 @@ class Ramp:
             queued: what of them it waited in the instance's queue.
             in_flight: requests under way at that moment, this one included.
         """
+        if self._start is not None:
+            self._grow_fast(now, self._start, (work, seconds, queued), in_flight)
+            return
         if self._window is None:
             self._window = _Window(now)
             return
@@ -98,6 +141,7 @@ class Ramp:
         if started <= self._cut_at:
             return
         self._cut_at = now
+        self._start = None
         self.cuts += 1
         if self.limit >= self._known:  # else it was still growing back: one outage cuts several times
             self._known = max(1, self.limit - 1)
@@ -105,15 +149,35 @@ class Ramp:
             self._cap = self._known = max(1, self.limit - 1)
             self._hold = self._cap_hold
             self._cap_hold = min(2 * self._cap_hold, _LONGEST_CAP_HOLD)
+        back = self._from if full_queue and self._trial is not None else self.limit // 2
         self._trial = None
         self._stride = 1
-        self._move(now, max(1, self.limit // 2), why)
+        self._move(now, max(1, back), why)
 
     def bound(self, max_workers: int) -> None:
         """Lower the largest limit to ``max_workers``."""
         self.max_workers = max(1, min(self.max_workers, max_workers))
         self._cap = min(self._cap, self.max_workers)
         self.limit = min(self.limit, self.max_workers)
+
+    def _grow_fast(self, now: float, start: _Start, answer: tuple[float, float, float], in_flight: int) -> None:
+        """One more with every answer, until more in flight only wait: then back to as many as were of use."""
+        if 2 * in_flight <= self.limit:
+            return  # the threads, not the limit, bounded it: nothing was learned
+        start.note(now, *answer)
+        if start.crowded > _CROWDED or start.slower > _SLOWER:
+            self._end_of_start(now, min(self.limit, start.of_use()), "answers grow slower")
+        elif self.limit < self.max_workers:
+            self._move(now, self.limit + 1, "start")
+        else:
+            start.at_the_top += 1
+            if start.at_the_top > 2 * self.limit:
+                self._end_of_start(now, self.limit, "start")
+
+    def _end_of_start(self, now: float, limit: int, why: str) -> None:
+        self._start = None
+        self._hold = _HOLD
+        self._move(now, max(1, min(limit, self.max_workers)), why)
 
     def _judge(self, now: float, rate: float, crowded: bool) -> None:
         if self.limit < self._known:
@@ -176,12 +240,23 @@ class Governor:
         self._in_flight = 0
         self._highest = 0
         self._paused_until = 0.0
-        self._pauses = 0
+        self._pauses: deque[tuple[float, float, str]] = deque(maxlen=_KEPT)  # from, until, why
+        self._pause_count = 0
         self._paused_seconds = 0.0
+        self._requests = 0
+        self._refused = 0
         self._born = time.monotonic()
+        self._began = datetime.now(UTC)
 
-    def acquire(self, stop: threading.Event) -> tuple[float, float]:
+    @property
+    def pause_kind(self) -> str:
+        """Why all wait, or waited last: ``rate_limit`` or ``outage``."""
+        return self._pauses[-1][2] if self._pauses else "rate_limit"
+
+    def acquire(self, stop: threading.Event, *, health: bool = False) -> tuple[float, float]:
         """Wait for leave to send. Returns the seconds spent waiting: for a free place, and in a pause.
+
+        ``health``: a request that asks whether the instance is there; it waits for nobody.
 
         Raises ``Cancelled`` as soon as ``stop`` is set and ``wake`` was called.
         """
@@ -192,6 +267,8 @@ class Governor:
                 if stop.is_set():
                     raise Cancelled("not sent: the run was stopped")
                 now = time.monotonic()
+                if health:
+                    break
                 if now < self._paused_until:
                     self._changed.wait(self._paused_until - now)
                     paused += time.monotonic() - now
@@ -212,16 +289,32 @@ class Governor:
             self._in_flight -= 1
             self._changed.notify_all()
 
-    def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float, why: Literal["rate_limit", "outage"] = "rate_limit") -> None:
         """No request is sent for ``seconds`` from now, by any thread. Pauses overlap; they do not add up."""
         with self._changed:
             now = time.monotonic()
             until = now + seconds
             if until > self._paused_until:
-                if now >= self._paused_until:
-                    self._pauses += 1
+                began = now
+                if now < self._paused_until and self._pauses:
+                    began = self._pauses.pop()[0]
+                else:
+                    self._pause_count += 1
+                    _log.info("all requests pause for %.1f s: %s", seconds, why)
+                self._pauses.append((began, until, why))
                 self._paused_seconds += until - max(now, self._paused_until)
                 self._paused_until = until
+            self._changed.notify_all()
+
+    def resume(self) -> None:
+        """End a pause that an outage caused: the instance is back, or nobody asks any more."""
+        with self._changed:
+            now = time.monotonic()
+            if now < self._paused_until and self.pause_kind == "outage":
+                began, until, why = self._pauses.pop()
+                self._pauses.append((began, now, why))
+                self._paused_seconds -= until - now
+                self._paused_until = now
             self._changed.notify_all()
 
     def wake(self) -> None:
@@ -235,27 +328,46 @@ class Governor:
             self._ramp.bound(max_workers)
 
     def snapshot(self) -> dict[str, Any]:
-        """What was decided so far, as plain JSON: limits, pauses, and the steps as ``[seconds, limit, why]``."""
+        """What was decided so far, as plain JSON.
+
+        ``steps`` are ``[seconds, limit, why]`` and ``paused`` ``[from, until, why]``, in seconds since ``began``; the
+        newest 500 of each are kept.
+        """
         with self._changed:
+            now = time.monotonic()
             steps = [[round(at - self._born, 3), limit, why] for at, limit, why in self._ramp.history]
+            paused = [
+                [round(began - self._born, 3), round(min(until, now) - self._born, 3), why]
+                for began, until, why in self._pauses
+            ]
             return {
+                "began": self._began.isoformat(timespec="seconds"),
+                "seconds": round(now - self._born, 3),
+                "requests": self._requests,
+                "refused_429": self._refused,
                 "limit": self._ramp.limit,
                 "max_workers": self._ramp.max_workers,
                 "highest_in_flight": self._highest,
                 "cuts": self._ramp.cuts,
-                "pauses": self._pauses,
-                "paused_seconds": round(self._paused_seconds, 3),
+                "pauses": self._pause_count,
+                "paused_seconds": round(self._paused_seconds - max(0.0, self._paused_until - now), 3),
                 "steps": steps,
+                "paused": paused,
             }
 
     def _learn(self, answer: Answer, now: float) -> None:
         started = now - answer.seconds
+        self._requests += 1
+        self._refused += answer.status == 429
         full_queue = answer.status == 429 and not (
             answer.headers.get("retry-after") or answer.headers.get("x-ratelimit-reset")
         )
         if answer.status == 429 or answer.status >= 500 or answer.fault in ("timeout", "too_slow"):
             why = f"status {answer.status}" if answer.status else answer.fault
+            before = self._ramp.limit
             self._ramp.overloaded(now, started=started, full_queue=full_queue, why=why)
+            if self._ramp.limit != before:
+                _log.info("from %d to %d requests in flight: %s", before, self._ramp.limit, why)
             return
         if answer.status != 200:
             return

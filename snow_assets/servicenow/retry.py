@@ -12,18 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, NoReturn, TypeVar
 
-from snow_assets.errors import (
-    CredentialsError,
-    ForbiddenError,
-    HostError,
-    InstanceUnavailable,
-    QueryError,
-    RequestFailed,
-    SnowError,
-    UnknownTableError,
-)
+from snow_assets.errors import InstanceUnavailable, SnowError
 from snow_assets.servicenow import faults
+from snow_assets.servicenow.budget import RetryBudget
+from snow_assets.servicenow.complaints import WHEN_IT_ANSWERS, describe, error_of, said_of, stop
 from snow_assets.servicenow.exchange import Answer, Procedure, Request, Send, Tally, Wait
+from snow_assets.servicenow.fault_log import FaultLog
 from snow_assets.servicenow.pages import PageFault, check_status, parse_http_date, server_clock
 
 T = TypeVar("T")
@@ -31,26 +25,29 @@ _LONGEST_BACKOFF: Final = 60.0
 _MOST_DOUBLINGS: Final = 64  # 2.0 ** 1024 overflows, and a busy instance may be asked more often than that
 # Seconds before a busy instance is asked again, whatever it names: doubled from the least to the most.
 _LEAST_PAUSE, _MOST_LEAST_PAUSE = 0.1, 1.0
-_RANGE: Final = re.compile(r"sys_id(?:>=|<=|>|<|=|IN)[^^]*")
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often and how long. ``retry_backoff`` and ``max_wait`` are seconds.
 
-    The wait before the n-th repetition is drawn from 0 to ``retry_backoff * 2 ** n`` (full jitter, 60 s at most).
+    The wait before the n-th repetition is drawn from 0 to ``retry_backoff * 2 ** n`` (full jitter; 60 s at most, and
+    60 times ``retry_backoff``).
     A busy instance is left alone for 0.1 s at least, doubled up to 1 s while it goes on refusing.
     ``max_wait`` bounds a single wait that the instance asks for, and the sum of waits for a busy instance.
+    ``budget`` is what all requests of a run share; without one, each request stands alone.
     """
 
     max_retries: int = 3
     retry_backoff: float = 1.0
     max_wait: float = 900.0
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
+    budget: RetryBudget | None = field(default=None, repr=False, compare=False)
+    log: FaultLog = field(default_factory=FaultLog, repr=False, compare=False)
 
     def backoff(self, tries: int) -> float:
         """Seconds to wait after ``tries`` failed tries."""
-        return self.draw() * _doubled(self.retry_backoff, tries, _LONGEST_BACKOFF)
+        return self.draw() * _doubled(self.retry_backoff, tries, _LONGEST_BACKOFF * min(1.0, self.retry_backoff))
 
 
 class TooHeavy(Exception):
@@ -80,7 +77,7 @@ def fetch(
         RequestFailed: the retries are used up.
         CredentialsError, ForbiddenError, UnknownTableError, QueryError, HostError: no retry can help.
     """
-    failures, refusals, busy, waited = 0, 0, 0, 0.0
+    tries = _Tries(request, policy, tally)
     while True:
         answer = yield Send(request)
         if answer is None:
@@ -88,26 +85,20 @@ def fetch(
         _count(tally, request, answer)
         try:
             check_status(answer)
-            return check(answer)
+            result = check(answer)
         except PageFault as caught:
             problem = caught
-        fault = faults.get(problem.name)
-        tally.faults[fault.name] += 1
-        failures += not fault.pause
-        busy += fault.pause
-        refusals += fault.fatal
-        last_try = failures > policy.max_retries or refusals > 1
-        if can_halve and (fault.halve or (fault.halve_at_last and last_try)):
+        else:
+            tries.accepted()
+            return result
+        fault = tries.failed(problem, answer)
+        if tries.may_be_down(fault) and (yield from tries.outlast(problem)):
+            continue
+        if can_halve and (fault.halve or (fault.halve_at_last and tries.last)):
             raise TooHeavy(problem)
-        if not fault.retry or last_try:
-            _stop(problem, request, failures)
-        wait = _wait(fault, answer, policy, failures + busy - 1)
-        if fault.pause:  # else Retry-After 0, or no backoff, would ask without an end and without a pause
-            least = _doubled(_LEAST_PAUSE, busy - 1, _MOST_LEAST_PAUSE)
-            wait = replace(wait, seconds=max(wait.seconds, least))
-        waited += wait.seconds if fault.pause else 0.0
-        if max(waited, wait.seconds) > policy.max_wait:
-            _give_up_waiting(problem, request, wait, waited, policy)
+        if not fault.retry or tries.last:
+            stop(problem, request, tries.failures)
+        wait = tries.wait(problem, answer)
         tally.retries += 1
         if not wait.shared:  # a shared wait is counted by the driver, in every thread that it holds up
             add_wait(tally, wait.kind, wait.seconds)
@@ -129,26 +120,6 @@ def named_wait(answer: Answer, now: datetime | None = None) -> float | None:
     if answer.status == 429 and re.fullmatch(r"[0-9]{1,12}", reset):
         return max(0.0, float(reset) - clock.timestamp())
     return None
-
-
-def describe(request: Request) -> str:
-    """The request in words, for messages: ``page of incident, sys_id>=a sys_id<=b, limit 1000``."""
-    query = request.params.get("sysparm_query", "")
-    terms = " ".join(
-        term if len(term) < 90 else f"{term[:90]}..." for term in _RANGE.findall(query.partition("^NQ")[0])
-    )
-    offset = f"offset {request.params['sysparm_offset']}" if "sysparm_offset" in request.params else ""
-    limit = f"limit {request.limit}" if request.limit else ""
-    return ", ".join(part for part in (f"{request.purpose} of {table_of(request)}", terms, offset, limit) if part)
-
-
-def table_of(request: Request) -> str:
-    """The table that ``request`` reads, from its path."""
-    parts = request.path.split("?")[0].strip("/").split("/")
-    for kind in ("table", "stats"):
-        if kind in parts[:-1]:
-            return parts[parts.index(kind) + 1]
-    return parts[-1]
 
 
 def add_wait(tally: Tally, kind: str, seconds: float) -> None:
@@ -175,67 +146,153 @@ def _count(tally: Tally, request: Request, answer: Answer) -> None:
     add_wait(tally, "answer", answer.seconds)
 
 
-def _give_up_waiting(problem: PageFault, request: Request, wait: Wait, waited: float, policy: RetryPolicy) -> NoReturn:
-    seconds = max(wait.seconds, waited)
-    raise InstanceUnavailable(
-        f"{describe(request)}: {problem.name}; a wait of {seconds:.0f} s is beyond the {policy.max_wait:.0f} s allowed",
-        key="max_wait",
-        value=f"{policy.max_wait:g}",
-        hint="what landed stays; run it again later, or raise max_wait",
-    ) from problem
+class _Tries:
+    """What became of one request so far, and what it has to do with the budget of its run."""
+
+    def __init__(self, request: Request, policy: RetryPolicy, tally: Tally) -> None:
+        self.failures = 0
+        self._refusals = self._busy = 0
+        self._waited = 0.0
+        self._halfway = 0.0  # of the last try
+        self._request, self._policy, self._tally = request, policy, tally
+        self._budget = policy.budget
+        self._before = None if policy.budget is None else policy.budget.gave_up
+
+    @property
+    def last(self) -> bool:
+        """Whether the retries are used up."""
+        return self.failures > self._policy.max_retries or self._refusals > 1
+
+    def accepted(self) -> None:
+        """An answer was accepted."""
+        if self._budget is not None:
+            self._budget.accepted(self._request.purpose)
+
+    def failed(self, problem: PageFault, answer: Answer) -> faults.Fault:
+        """Count a failure, and charge it to the run's budget.
+
+        Raises ``InstanceUnavailable`` where that is used up, ``Cancelled`` where the run was given up meanwhile.
+        """
+        fault = faults.get(problem.name)
+        self._tally.faults[fault.name] += 1
+        self._policy.log.met(fault.name, said_of(problem), describe(self._request))
+        self.failures += not fault.pause
+        self._busy += fault.pause
+        self._refusals += fault.fatal
+        budget = self._budget
+        if budget is None:
+            return fault
+        if budget.gave_up is not self._before:
+            raise budget.stopped() from budget.gave_up
+        self._halfway = budget.now() - answer.seconds / 2
+        if fault.pause:
+            budget.heard()
+        elif budget.failed(fault.name, answer.seconds, down=fault.down):
+            error = InstanceUnavailable(
+                f"{budget.spent} requests in a row failed ({budget.said()}), the last: {describe(self._request)}:"
+                f" {said_of(problem)}",
+                hint=WHEN_IT_ANSWERS,
+            )
+            self._end(error, problem)
+        return fault
+
+    def may_be_down(self, fault: faults.Fault) -> bool:
+        """Whether the instance as a whole may be why this request is about to fail, or to be made smaller."""
+        budget = self._budget
+        if budget is None or not fault.down:
+            return False
+        # What others heard meanwhile may have been said just before the end, so the last try does not go by it.
+        return self.last or ((fault.halve or budget.impatient) and budget.silent_since(self._halfway))
+
+    def outlast(self, problem: PageFault) -> Procedure[bool]:
+        """Ask whether the instance is there, and wait for it; whether it was not. One thread does, for all.
+
+        Raises ``InstanceUnavailable`` where it does not come back in time, or was never there.
+        """
+        budget = self._budget
+        assert budget is not None  # noqa: S101 - else nobody asks
+        was_down = self.last  # the others send again, or for less, as soon as the one who asks knows
+        if budget.lead():
+            try:
+                was_down = yield from self._probe(budget, problem)
+            finally:
+                budget.led()
+        if was_down:
+            self.failures = 0
+        return was_down
+
+    def wait(self, problem: PageFault, answer: Answer) -> Wait:
+        """The wait before the next try. Raises ``InstanceUnavailable`` for one beyond ``max_wait``."""
+        policy, fault = self._policy, faults.get(problem.name)
+        wait = _wait(fault, answer, policy, self.failures + self._busy - 1)
+        if fault.pause:  # else Retry-After 0, or no backoff, would ask without an end and without a pause
+            least = _doubled(_LEAST_PAUSE, self._busy - 1, _MOST_LEAST_PAUSE)
+            wait = replace(wait, seconds=max(wait.seconds, least))
+            self._waited += wait.seconds
+        longest = max(self._waited, wait.seconds)
+        if longest > policy.max_wait:
+            error = InstanceUnavailable(
+                f"{describe(self._request)}: {said_of(problem)}; a wait of {longest:.0f} s is beyond the"
+                f" {policy.max_wait:.0f} s allowed",
+                key="max_wait",
+                value=f"{policy.max_wait:g}",
+                hint="what landed stays; run it again later, or raise max_wait",
+            )
+            self._end(error, problem)
+        return wait
+
+    def _probe(self, budget: RetryBudget, problem: PageFault) -> Procedure[bool]:
+        """Ask until the instance answers anything that a dead one would not; whether it had to be waited for."""
+        yield Wait(0.0, "outage", shared=True)
+        probes = 0
+        while True:
+            answer = yield Send(_HEALTH)
+            if answer is None:
+                raise TypeError("the driver replies to Send with an Answer")
+            _count(self._tally, _HEALTH, answer)
+            if is_there(answer):
+                budget.heard()
+                return probes > 0
+            seconds = budget.pause(probes, self._policy.draw()) if budget.trusted else None
+            if seconds is None:
+                self._end(self._down(budget, problem), problem)
+            probes += 1
+            yield Wait(seconds, "outage", shared=True)
+
+    def _down(self, budget: RetryBudget, problem: PageFault) -> SnowError:
+        """The one message of a run that an instance ended by being down."""
+        said = f"{describe(self._request)}: {said_of(problem)}"
+        if budget.trusted:
+            said = f"the instance is down, nothing was heard of it for {budget.down_for():.0f} s; {said}"
+        elif problem.name == "dns":
+            return error_of(faults.get("dns"), said, self._request, self.failures)
+        else:
+            said = f"{said}; tried {self.failures} times"
+        return InstanceUnavailable(said, hint=WHEN_IT_ANSWERS)
+
+    def _end(self, error: SnowError, problem: PageFault) -> NoReturn:
+        """End the run with ``error``; where another request has ended it meanwhile, raise that it did."""
+        found = error if self._budget is None else self._budget.end(error, self._before)
+        raise found from (problem if found is error else found.__cause__)
 
 
-def _stop(problem: PageFault, request: Request, tries: int) -> NoReturn:
-    """Raise the error that ``problem`` means once nothing more is tried."""
-    fault = faults.get(problem.name)
-    said = f"{fault.name} ({problem.detail})" if problem.detail else fault.name
-    raise _error(fault, f"{describe(request)}: {said}", request, tries) from problem
+def is_there(answer: Answer) -> bool:
+    """Whether ``answer`` is one that a dead instance, or its front end, would not give."""
+    try:
+        check_status(answer)
+    except PageFault as problem:
+        return not faults.get(problem.name).down
+    return True
 
 
-def _error(fault: faults.Fault, message: str, request: Request, tries: int) -> SnowError:
-    table = table_of(request)
-    match fault.name:
-        case "unauthorized" | "login_page":
-            return credentials_error(message)
-        case "forbidden" | "forbidden_api" | "forbidden_query":
-            return ForbiddenError(message, key="table", value=table, hint=_missing_right(fault.name, table))
-        case "unknown_table":
-            return UnknownTableError(message, key="table", value=table, hint="check the spelling: names are lower case")
-        case "bad_request":
-            return QueryError(message, key="table", value=table, hint="check query and fields")
-        case "not_found" if request.purpose != "record":
-            hint = "check the table, and that the address is the instance's own"
-            return UnknownTableError(message, key="table", value=table, hint=hint)
-        case "proxy_sign_in":
-            return HostError(message, key="proxy", hint="give the proxy's user and password in the url in SNOW_PROXY")
-        case "unknown_host" | "dns" | "tls_certificate" | "redirect":
-            return HostError(message, hint=_HOST_HINTS[fault.name])
-    if fault.outage:
-        tried = f"{message}; tried {tries} times"
-        return InstanceUnavailable(tried, hint="what landed stays; run it again when the instance answers")
-    return RequestFailed(f"{message}; tried {tries} times", fault=fault.name, hint="run it again")
-
-
-_HOST_HINTS: Final = {
-    "unknown_host": "check the instance's url",
-    "dns": "check the instance's url, and this machine's name server",
-    "tls_certificate": "set ca_bundle to the certificate authority's file, or check the url",
-    "redirect": "set the url to the instance's own address; sign-in pages cannot be passed",
-}
-
-
-def credentials_error(message: str) -> CredentialsError:
-    """The one error for credentials that the instance refuses."""
-    hint = "check user name and password, or the token; the account must be active and not locked out"
-    return CredentialsError(message, hint=hint)
-
-
-def _missing_right(name: str, table: str) -> str:
-    if name == "forbidden_api":
-        return "the account needs the role snc_platform_rest_api_access, or what the REST API's ACL asks for"
-    if name == "forbidden_query":
-        return (
-            f"grant read, query_match and query_range on {table} and on every field of the query, sys_id included; "
-            "sorting needs query_range"
-        )
-    return f"grant the account read access to {table}"
+_HEALTH: Final = Request(
+    "/api/now/table/sys_user",
+    {
+        "sysparm_fields": "sys_id",
+        "sysparm_limit": "1",
+        "sysparm_no_count": "true",
+        "sysparm_suppress_pagination_header": "true",
+    },
+    "health",
+    fresh=True,
+)
