@@ -70,6 +70,15 @@ def _halves(cell: Any, half: int) -> tuple[str | None, str | None, str | None]:
     return (cell, None, None) if half == 0 else (None, cell, None)
 
 
+def holds_record(table: pa.Table, at: int, record: Any, decoder: StructDecoder, display_value: DisplayValue) -> bool:
+    """Whether row ``at`` of a table of one chunk is this record, half by half."""
+    half = 0 if display_value == "true" else 1
+    cells = [getattr(record, decoder.attributes[name]) for name in table.column_names]
+    row = [column.chunk(0)[at].as_py() for column in table.columns]
+    expected = [None if cell is UNSET else dict(zip(HALVES, _halves(cell, half), strict=True)) for cell in cells]
+    return row == expected
+
+
 def repeating_columns(table: pa.Table) -> list[str]:
     """The Parquet leaf paths of a page whose values repeat: there a dictionary saves space, elsewhere it costs time."""
     paths = []

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from snow_assets.errors import SliceFailed
-from snow_assets.pulls.columns import RowDigest, arrow_schema, repeating_columns, to_table
+from snow_assets.pulls.columns import RowDigest, arrow_schema, holds_record, repeating_columns, to_table
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.ledger import FOOTER_KEY, Ledger
 from snow_assets.pulls.plan import Plan, Slice
@@ -59,10 +59,14 @@ class SliceWriter:
             self._merged.unlink(missing_ok=True)
 
     def add(self, page: Page) -> None:
-        """Take a page: written at once, or kept aside where it was repaired and is out of order."""
+        """Take a page: written at once, or kept aside where it was repaired and is out of order.
+
+        Raises ``SliceFailed`` where the columns are not those of the rows that were proven.
+        """
         self._digest.add_records(page.records)
-        self.rows += len(page.ids)
         table = to_table(page.records, self._decoder, self._plan.display_value, self._schema)
+        self._must_hold(table, page)
+        self.rows += len(page.ids)
         if page.repaired:
             self._repaired.append(table)
             return
@@ -71,6 +75,15 @@ class SliceWriter:
             self._writer = self._open(self._scratch)
         self._writer.write_table(table)
         self._ids += [min(page.ids), max(page.ids)]
+
+    def _must_hold(self, table: pa.Table, page: Page) -> None:
+        """Every sys_id is held against the page, and one row of it value by value: all of them would cost too much."""
+        at = self.rows % max(1, len(page.records))
+        same = table.num_rows == len(page.ids) and (bool(self._plan.key) or _ids_of(table) == page.ids)
+        if same and page.records:
+            same = holds_record(table, at, page.records[at], self._decoder, self._plan.display_value)
+        if not same:
+            raise SliceFailed("what is written is not what was read", key="slice", value=self._piece.name)
 
     @property
     def digest(self) -> str:
@@ -144,5 +157,7 @@ def sort_by_id(table: pa.Table) -> pa.Table:
 
 def _ids_of(table: pa.Table) -> list[str]:
     column = table.column("sys_id").combine_chunks()
-    ids: Sequence[Any] = pc.coalesce(column.field("value"), column.field("display_value")).to_pylist()
+    value = column.field("value")
+    stored = pc.if_else(pc.equal(value, ""), None, value)  # as the decoder has it: an empty one names no row
+    ids: Sequence[Any] = pc.coalesce(stored, column.field("display_value")).to_pylist()
     return list(ids)

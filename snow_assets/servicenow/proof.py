@@ -48,13 +48,18 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class RangeProof:
-    """A range that was read completely. ``counted`` and ``hidden`` are ``None`` where the instance does not count."""
+    """A range that was read completely. ``counted`` and ``hidden`` are ``None`` where the instance does not count.
+
+    ``lo`` and ``hi`` are what was read: whoever asked for it holds them against what was meant.
+    """
 
     counted: int | None
     landed: int
     hidden: int | None
     pages: int
     causes: tuple[Cause, ...] = ()
+    lo: str | None = None
+    hi: str | None = None
 
 
 def read_range(reading: Reading, lo: str | None, hi: str | None, tally: Tally) -> Procedure[RangeProof]:
@@ -67,10 +72,10 @@ def read_range(reading: Reading, lo: str | None, hi: str | None, tally: Tally) -
     notes = [_hidden_fields(state)] if state.hidden_fields else []
     if _is_clean(state) and (yield from _counts_are_right(state)):
         causes = [*notes, *_unreadable(state)]
-        return RangeProof(_counted_without_hi(state), state.landed, 0, state.pages, tuple(causes))
+        return RangeProof(_counted_without_hi(state), state.landed, 0, state.pages, tuple(causes), state.lo, state.hi)
     proof = yield from _prove(state)
     notes = [_hidden_fields(state)] if state.hidden_fields else []  # a repair may have found more
-    return RangeProof(proof.counted, proof.landed, proof.hidden, proof.pages, (*notes, *proof.causes))
+    return replace(proof, causes=(*notes, *proof.causes), lo=state.lo, hi=state.hi)
 
 
 def _is_clean(state: RangeState) -> bool:
