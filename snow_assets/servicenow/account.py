@@ -49,11 +49,12 @@ def rows(
     display_value: DisplayValue = "false",
     every: bool = False,
     identified: bool = True,
+    fresh: bool = False,
 ) -> Procedure[list[dict[str, Any]]]:
     """One list request for few rows: the records as plain dicts.
 
     ``sys_id`` is always asked for; with ``every``, so is every other field. ``identified=False`` takes records
-    without one, too.
+    without one, too. ``fresh`` asks in a new session.
     """
     names = ["sys_id", *(field for field in fields if field != "sys_id")]
     params = {
@@ -65,7 +66,7 @@ def rows(
         "sysparm_no_count": "true",
         "sysparm_suppress_pagination_header": "true",
     }
-    request = Request(f"/api/now/table/{table}", params, purpose)
+    request = Request(f"/api/now/table/{table}", params, purpose, fresh=fresh)
 
     decoder = DictDecoder(identified=identified)
 

@@ -9,7 +9,7 @@ import base64
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
@@ -18,6 +18,7 @@ from snow_assets.errors import CredentialsError
 from snow_assets.servicenow import faults
 from snow_assets.servicenow.decoding import BOM, NOT_JSON
 from snow_assets.servicenow.exchange import Answer
+from snow_assets.servicenow.pages import PageFault, check_status
 
 if TYPE_CHECKING:
     from snow_assets.config import Credentials
@@ -234,6 +235,8 @@ def sign_in(credentials: Credentials, post: Callable[[str, Mapping[str, str]], A
             return BasicAuth(secret["username"], secret["password"])
 
 
+_NOT_THERE: Final = frozenset({"bad_request", "unknown_table", "not_found"})  # faults of a client error
+
 _CHECK: Final = {
     "refresh_token": "the refresh token may have ended or been revoked: get a new one; else check client id and secret",
     "client_credentials": "check client id and secret, and that the client has an application user",
@@ -250,12 +253,22 @@ def _refused(grant: str, status: int) -> CredentialsError:
 
 
 def _judged(answer: Answer) -> Answer:
-    """The endpoint's answer, to be judged like one of the API; but no page is too heavy because a token is missing."""
-    if answer.fault:
-        row = faults.get(answer.fault)
-        return _no_token(answer, row.name) if row.halve or row.halve_at_last else answer
-    heavy = answer.status == 500 or (answer.status > 500 and answer.status not in (502, 503, 504))
-    return _no_token(answer, f"status {answer.status}") if heavy else answer
+    """The endpoint's answer, to be judged like one of the API and told as the endpoint's own, without its body.
+
+    No page is too heavy because a token is missing. Raises ``CredentialsError`` where the endpoint refuses to be asked.
+    """
+    what = f"status {answer.status}" if answer.status else answer.fault
+    try:
+        check_status(answer)
+    except PageFault as problem:
+        fault = faults.get(problem.name)
+        if answer.status and fault.name in _NOT_THERE:
+            hint = "check the instance's url, and that OAuth is switched on there; or sign in another way"
+            raise CredentialsError(f"the token endpoint cannot be asked ({what})", hint=hint) from None
+        if not fault.halve and not fault.halve_at_last:
+            detail = f"the token endpoint: {problem.detail if answer.fault and problem.detail else what}"
+            return replace(answer, body=b"", fault=fault.name, detail=detail)
+    return _no_token(answer, what)
 
 
 def _no_token(answer: Answer, what: str) -> Answer:

@@ -7,6 +7,7 @@ of the answer without a word, so a missing key tells.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from snow_assets.errors import ConfigError, QueryError
 from snow_assets.servicenow.account import rows, text
@@ -31,24 +32,37 @@ def visible_fields(
     """The keys that the first visible rows of a table have, in the API's order; ``None`` where no row is visible.
 
     ``fields`` empty asks for all. ``sys_id`` is among the keys only where it names the rows: database views have none,
-    or one that is empty or made up. With ``sys_id``, that has to be seen several times.
+    or one that is empty or made up. With ``sys_id``, that has to be seen several times. That a field is missing is
+    believed once a second answer, in a fresh session, says so, too.
     """
     for limit in limits:
+
+        def look(limit: int = limit, *, fresh: bool = False) -> Procedure[list[dict[str, Any]]]:
+            every = not fields
+            return rows(
+                table, "", fields, "probe", policy, tally, limit=limit, every=every, identified=False, fresh=fresh
+            )
+
         looks = SYS_ID_LOOKS if sys_id else 1
         while True:
-            found = yield from rows(
-                table, "", fields, "probe", policy, tally, limit=limit, every=not fields, identified=False
-            )
+            found = yield from look()
             looks -= 1
             named = _names_rows([text(record, "sys_id") for record in found])
             if named or not looks or not found:
                 break
         if found:
-            names = dict.fromkeys(name for record in found for name in record)
+            names = _keys(found)
+            if not fields or set(fields) - names.keys():  # one answer may lack what the table has
+                again = _keys((yield from look(fresh=True)))
+                names = names | again if len(names) >= len(again) else again | names
             if not named:
                 names.pop("sys_id", None)
             return tuple(names)
     return None
+
+
+def _keys(records: Iterable[dict[str, Any]]) -> dict[str, None]:
+    return dict.fromkeys(name for record in records for name in record)
 
 
 def _names_rows(sys_ids: Sequence[str]) -> bool:

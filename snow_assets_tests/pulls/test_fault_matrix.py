@@ -124,7 +124,7 @@ _PASSING = {
 _OF_ROWS = {
     "foreign_row": "out_of_range out_of_order duplicate_sys_id repeated_page",
     "reversed_rows": "out_of_order",
-    "doubled_row": "duplicate_sys_id",
+    "doubled_row": "duplicate_sys_id too_many_rows",
     "tenfold_page": "too_many_rows",
     "result_object": "no_result",
     "row_without_sys_id": "missing_sys_id",

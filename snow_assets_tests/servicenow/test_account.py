@@ -144,6 +144,19 @@ def test_a_visible_row_shows_which_fields_exist(client: Client) -> None:
     assert {"number", "short_description"} <= set(every or ())
 
 
+@pytest.mark.parametrize("fields", [(), ("number", "short_description")])
+def test_a_field_that_one_answer_lacks_is_asked_for_again(
+    client: Client, instance: SimulatorServer, fields: tuple[str, ...]
+) -> None:
+    expected = client.run(visible_fields("incident", fields, client.policy, Tally()))
+    instance.faults.add(kind="missing_fields", table="incident", times=1)
+    assert client.run(visible_fields("incident", fields, client.policy, Tally())) == expected
+    instance.faults.clear()
+    instance.faults.add(kind="missing_fields", table="incident")
+    found = client.run(visible_fields("incident", fields, client.policy, Tally()))
+    assert set(expected or ()) - set(found or ()) == {"short_description"}
+
+
 def test_fields_are_seen_behind_hidden_rows(client: Client, instance: SimulatorServer) -> None:
     ids = sorted(row["sys_id"] for row in instance.sim.rows("incident"))
     instance.sim.knobs.hidden_rows = [HiddenRows("incident", sys_ids=frozenset(ids[:-1]))]

@@ -176,8 +176,10 @@ def test_a_token_with_no_seconds_left_is_not_asked_for_before_every_request() ->
         (Answer(500, {}, b"{}"), "no_token", "500"),
         (Answer(200, {}, b"{}"), "no_token", "without a token"),
         (Answer(200, {}, b"\xff\xfe"), "no_token", "without a token"),
-        (Answer(503, {"content-type": "text/html"}, b"<html>"), "", ""),
-        (Answer(429, {"retry-after": "7"}, b""), "", ""),
+        (Answer(503, {"content-type": "text/html"}, b"<html>"), "gateway_error", "token endpoint: status 503"),
+        (Answer(429, {"retry-after": "7"}, b""), "rate_limited", "token endpoint: status 429"),
+        (Answer(302, {}, b""), "redirect", "token endpoint: status 302"),
+        (Answer(204, {}, b""), "unexpected_status", "token endpoint: status 204"),
     ],
 )
 def test_a_failing_endpoint_never_makes_pages_smaller(answer: Answer, fault: str, said: str) -> None:
