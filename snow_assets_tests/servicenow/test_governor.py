@@ -205,3 +205,38 @@ def test_what_counts_as_an_overload(answer: Answer, cuts: int) -> None:
     governor.acquire(stop)
     governor.release(answer)
     assert governor.snapshot()["cuts"] == cuts
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_small_pull_has_many_requests_in_flight_before_it_ends(seed: int) -> None:
+    assert play(100, 40, refuses=False, seed=seed).efficiency >= 0.3  # of 16 at a time; one after another is 0.06
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_instance_that_saturates_at_three_is_not_crowded_for_long(seed: int) -> None:
+    limits = play(3, 1000, refuses=False, seed=seed).limits
+    assert sum(limits[100:]) / len(limits[100:]) < 8
+
+
+def test_an_outage_is_paused_for_once_and_ends_when_the_instance_is_back() -> None:
+    governor, stop = Governor(4), threading.Event()
+    governor.pause(3600, "outage")
+    governor.acquire(stop, health=True)  # the one request that may pass
+    governor.release(GOOD)
+    governor.resume()
+    governor.acquire(stop)
+    snapshot = governor.snapshot()
+    assert snapshot["pauses"] == 1
+    assert snapshot["paused_seconds"] < 3600
+    assert [why for *_, why in snapshot["paused"]] == ["outage"]
+
+
+def test_a_rate_limit_is_not_cut_short_by_the_end_of_an_outage() -> None:
+    governor = Governor(4)
+    governor.pause(3600)
+    governor.resume()
+    assert governor.snapshot()["paused"][0][2] == "rate_limit"
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Cancelled):
+        governor.acquire(stop)
