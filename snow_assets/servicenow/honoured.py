@@ -43,26 +43,27 @@ def visible_fields(
                 table, "", fields, "probe", policy, tally, limit=limit, every=every, identified=False, fresh=fresh
             )
 
-        looks = SYS_ID_LOOKS if sys_id else 1
+        looks, names = 0, dict[str, None]()
         while True:
             found = yield from look()
-            looks -= 1
+            looks += 1
+            names = _joined(names, found)
             named = _names_rows([text(record, "sys_id") for record in found])
-            if named or not looks or not found:
+            if named or not found or looks == (SYS_ID_LOOKS if sys_id else 1):
                 break
         if found:
-            names = _keys(found)
-            if not fields or set(fields) - names.keys():  # one answer may lack what the table has
-                again = _keys((yield from look(fresh=True)))
-                names = names | again if len(names) >= len(again) else again | names
+            if looks == 1 and (not fields or set(fields) - names.keys()):  # one answer may lack what the table has
+                names = _joined(names, (yield from look(fresh=True)))
             if not named:
                 names.pop("sys_id", None)
             return tuple(names)
     return None
 
 
-def _keys(records: Iterable[dict[str, Any]]) -> dict[str, None]:
-    return dict.fromkeys(name for record in records for name in record)
+def _joined(names: dict[str, None], records: Iterable[dict[str, Any]]) -> dict[str, None]:
+    """The names and the keys of these records, in the order of the answer that had more of them."""
+    keys = dict.fromkeys(name for record in records for name in record)
+    return names | keys if len(names) >= len(keys) else keys | names
 
 
 def _names_rows(sys_ids: Sequence[str]) -> bool:

@@ -69,8 +69,13 @@ def test_a_pull_may_die_at_every_single_request(tiny: SimulatorServer, tmp_path:
     requests = len(tiny.requests) - before
     for at in range(1, requests + 1):
         bench = Workbench(tiny, tmp_path / str(at), **settings)
-        with pytest.raises(Dead):
+        try:
             _pull(bench, at, answered=answered)
+        except Dead:
+            pass
+        else:  # the workers that read a slice in the same moment may each try the count, or the first of them for all
+            assert at > requests - WORKERS + 1, f"request {at} did not end the pull"
+            break
         assert published(bench.landing) is None
         plans = bench.landing.plan_ids()
         before_it = len(bench.landing.all_landed(bench.landing.read_plan(plans[-1]))) if plans else 0
