@@ -18,7 +18,7 @@ from snow_assets.errors import LandingError, LeaseHeld, PlanIncomplete, PublishR
 from snow_assets.pulls.columns import arrow_schema
 from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.plan import Plan, moment_of
-from snow_assets.pulls.sight import accept_hint, lacking_share, must_not_lose_fields
+from snow_assets.pulls.sight import accept_hint, lacking_share, must_not_lose_fields, must_not_lose_sight
 
 if TYPE_CHECKING:  # totals look at what is published
     from snow_assets.pulls.totals import Totals
@@ -68,6 +68,7 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
         _must_not_fall(plan, totals, _last_commit(landing, table))
     landed = landing.all_landed(plan)
     if not accept:
+        must_not_lose_sight(plan, [file.ledger for file in landed.values()])
         before = {} if table is None else _last_commit(landing, table)
         must_not_lose_fields(plan, [file.ledger for file in landed.values()], float(before.get("lacking") or "0"))
     if len(landed) != len(plan.slices):

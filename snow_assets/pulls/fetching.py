@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from queue import Empty, Queue, SimpleQueue
 
@@ -16,7 +16,7 @@ from snow_assets.pulls.landing import LandedFile, Landing, next_attempt
 from snow_assets.pulls.ledger import Difference, Ledger
 from snow_assets.pulls.plan import Plan, Slice
 from snow_assets.pulls.progress import Progress, report
-from snow_assets.pulls.sight import is_plain, must_still_see
+from snow_assets.pulls.sight import is_plain, look_again
 from snow_assets.pulls.stores import PERSON
 from snow_assets.pulls.writer import SliceWriter
 from snow_assets.servicenow.client import Client
@@ -244,7 +244,8 @@ class _Work:
             try:
                 proof = self.client.run(self._read(piece, tally), seen.then(writer.add), tally)
                 if not is_plain(piece, proof, seen.ids[:1]):
-                    self.client.run(must_still_see(self.plan, self.reading, seen.ids, tally), tally=tally)
+                    unseen = self.client.run(look_again(self.plan, self.reading, tally), tally=tally)
+                    proof = replace(proof, causes=(*proof.causes, *unseen))
             except BaseException:
                 seen.take_back()
                 note_cost(self.landing, self.plan, piece, tally)

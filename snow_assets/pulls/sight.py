@@ -1,8 +1,12 @@
 """Does the account still see what it saw when the plan was made?
 
 A role that is lost in the middle of a pull does not fail a request: rows are silently left out, or the table looks
-empty. The first row of every slice was visible to the plan, so these rows bear witness, and so do rows that this
-attempt landed. Whether they still match the query does not matter; they are asked for by their sys_ids alone.
+empty. Rows that were visible to the plan bear witness: some that it looked at, and the first row of every slice.
+Whether they still match the query does not matter; they are asked for by their sys_ids alone.
+
+That rows are counted and not shown is strong evidence, that they are neither is weak: they may have been deleted. So
+the slice fails where many are hidden or most are gone, and where more than a few are gone the plan is published only
+when that is accepted by name.
 """
 
 from __future__ import annotations
@@ -17,48 +21,64 @@ from snow_assets.servicenow.account import rows
 from snow_assets.servicenow.boundaries import is_usable
 from snow_assets.servicenow.exchange import Answer, Procedure, Tally
 from snow_assets.servicenow.pages import check_page, total_count
-from snow_assets.servicenow.proof import RangeProof
+from snow_assets.servicenow.proof import Cause, RangeProof
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import Reading, is_of_the_row, list_request
 from snow_assets.servicenow.retry import TooHeavy, fetch
 
 FIRST_ROWS = 20  # of slices
-LANDED = 20  # rows of the slice; with the plan's own witnesses all fit into one request
 LOOKS = 3  # sessions that must agree
-HIDDEN = 0.10  # of the witnesses: counted, and shown no longer
-ABSENT = 0.50  # of the witnesses: neither counted nor shown, which deletions explain up to here
+FEW = 5  # witnesses: fewer prove nothing, single rows come and go
+HIDDEN = 0.20  # of the witnesses: counted, and shown no longer
+ABSENT = 0.50  # of the witnesses: not shown, however it came
+ENOUGH = 10  # witnesses, of which a share means something
+UNSEEN, FALL = "unseen", 0.10  # a cause in ledgers; of the witnesses, or of the rows expected of a slice
+SAMPLE = 20
 LACKING, LACKING_RISE = "field_hidden", 0.10  # a cause in ledgers; of the slices
 SEEN = 1000  # rows looked at where no witness is known
 
 
 def is_plain(piece: Slice, proof: RangeProof, first: Sequence[str]) -> bool:
     """Whether nothing about a slice asks for witnesses: its first row stands where it stood, all is landed."""
-    return not proof.causes and proof.landed > 0 and piece.lo in (None, *first)
+    expected = (1 - FALL) * (piece.rows or 0)
+    return not proof.causes and proof.landed >= max(1, expected) and piece.lo in (None, *first)
 
 
-def must_still_see(plan: Plan, reading: Reading, landed: Sequence[str], tally: Tally) -> Procedure[None]:
-    """Raise ``ForbiddenError`` where the account lost sight of rows that it saw. ``landed``: some that just landed."""
-    first_rows = [piece.lo for piece in plan.slices if piece.lo]
-    groups = [plan.witnesses, _spread(first_rows, FIRST_ROWS), _spread(landed, LANDED)]
-    known = [usable for group in groups if (usable := {sys_id for sys_id in group if is_usable(sys_id)})]
+def look_again(plan: Plan, reading: Reading, tally: Tally) -> Procedure[tuple[Cause, ...]]:
+    """Whether the account still sees rows that it saw: nothing, or a cause ``unseen`` where more than a few are gone.
+
+    Raises ``ForbiddenError`` where it lost sight of them.
+    """
+    first_rows = _spread([piece.lo for piece in plan.slices if piece.lo], FIRST_ROWS)
+    known = sorted({sys_id for sys_id in (*plan.witnesses, *first_rows) if is_usable(sys_id)})
     if known and not plan.key:
-        yield from _ask_witnesses(reading, known, tally)
-    elif plan.probed:
+        return (yield from _ask_witnesses(reading, known, tally))
+    if plan.probed:
         yield from _look_at_table(reading, tally)
+    return ()
 
 
-def _ask_witnesses(reading: Reading, groups: Sequence[set[str]], tally: Tally) -> Procedure[None]:
-    every = sorted(set().union(*groups))
+def _ask_witnesses(reading: Reading, witnesses: Sequence[str], tally: Tally) -> Procedure[tuple[Cause, ...]]:
     for _ in range(LOOKS):
-        look = yield from _look_for(reading, every, tally)
-        asked = [group & look.asked for group in groups if group & look.asked]
-        unseen = look.asked - look.shown
-        # More than were asked for: such a count is a lie, and a row that was deleted is not hidden by it.
-        known = look.counted is not None and look.counted <= len(look.asked)
-        hidden = max(0, (look.counted or 0) - len(look.shown)) if known else 0
-        if not asked or not _is_lost(asked, unseen, hidden):
-            return
-    raise _lost(reading, f"{len(unseen)} of {len(every)} rows that it saw before")
+        look = yield from _look_for(reading, witnesses, tally)
+        unseen = sorted(look.asked - look.shown)
+        if len(unseen) <= FALL * len(look.asked) or (len(unseen) < FEW and look.shown):
+            return ()
+    # More than were asked for: such a count is a lie, and a row that was deleted is not hidden by it.
+    known = look.counted is not None and look.counted <= len(look.asked)
+    hidden = max(0, (look.counted or 0) - len(look.shown)) if known else 0
+    said = f"{len(unseen)} of {len(look.asked)} rows that it saw before"
+    if _is_lost(len(look.asked), len(unseen), hidden):
+        raise _lost(reading, said)
+    if len(unseen) < FEW:
+        return ()
+    return (Cause(UNSEEN, 0, f"{said} are shown no longer, {hidden} of them are counted", tuple(unseen[:SAMPLE])),)
+
+
+def _is_lost(asked: int, unseen: int, hidden: int) -> bool:
+    """Whether many witnesses are hidden, or most are gone."""
+    many_hidden = hidden == asked or (hidden >= FEW and hidden > HIDDEN * asked)
+    return many_hidden or (asked >= ENOUGH and unseen > ABSENT * asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +118,6 @@ def _look_for(reading: Reading, asked: Sequence[str], tally: Tally) -> Procedure
     return look
 
 
-def _is_lost(groups: Sequence[set[str]], unseen: set[str], hidden: int) -> bool:
-    """Whether many rows of a group are hidden, or most rows of every group are gone; ``hidden`` of all are counted.
-
-    One group alone may have been deleted: a whole slice goes when an old class of rows is cleaned up.
-    """
-    gone = [(len(group & unseen), len(group)) for group in groups]
-    return any(min(hidden, lost) > HIDDEN * of for lost, of in gone) or all(lost > ABSENT * of for lost, of in gone)
-
-
 def _look_at_table(reading: Reading, tally: Tally) -> Procedure[None]:
     for _ in range(LOOKS):
         found = yield from rows(reading.table, "", (), "probe", reading.policy, tally, limit=SEEN, identified=False)
@@ -128,6 +139,22 @@ def lacking_share(ledgers: Iterable[Ledger]) -> float:
     """The share of slices with a page on which no row had some field that the plan saw; 0 to 1."""
     lacking = [any(one.cause == LACKING for one in ledger.differences) for ledger in ledgers]
     return sum(lacking) / max(1, len(lacking))
+
+
+def must_not_lose_sight(plan: Plan, ledgers: Sequence[Ledger]) -> None:
+    """Raise ``PublishRefused`` where rows that the plan saw were gone when slices were read, or none landed at all."""
+    found = next((one for ledger in ledgers for one in ledger.differences if one.cause == UNSEEN), None)
+    evidence = found.evidence if found else f"the plan saw {len(plan.witnesses)}"
+    if found is None and (not plan.witnesses or any(ledger.landed for ledger in ledgers)):
+        return
+    landed = sum(ledger.landed for ledger in ledgers)
+    raise PublishRefused(
+        f"{landed} rows landed, and {evidence}: they were deleted, or the account lost a right in the middle of the "
+        "pull; not published",
+        key="plan",
+        value=plan.plan_id,
+        hint=accept_hint(plan),
+    )
 
 
 def must_not_lose_fields(plan: Plan, ledgers: Sequence[Ledger], before: float) -> None:

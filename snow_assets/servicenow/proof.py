@@ -80,7 +80,13 @@ def read_range(reading: Reading, lo: str | None, hi: str | None, tally: Tally) -
 
 def _is_clean(state: RangeState) -> bool:
     """Whether rows and count say the same without more. That a range is empty is never clean: keys must say so."""
-    return state.landed > 0 and state.all_full and _counted_without_hi(state) == state.landed + len(state.unreadable)
+    known = state.landed + len(state.unreadable)
+    return (
+        state.landed > 0
+        and state.all_full
+        and _counted_without_hi(state) == known
+        and (state.pages == 1 or state.rest_agrees)
+    )
 
 
 def _counts_are_right(state: RangeState) -> Procedure[bool]:

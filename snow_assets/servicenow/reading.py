@@ -17,6 +17,7 @@ from snow_assets.errors import RequestFailed, SliceFailed
 from snow_assets.servicenow import faults
 from snow_assets.servicenow.exchange import Answer, Deliver, DisplayValue, Page, Procedure, Purpose, Request, Tally
 from snow_assets.servicenow.pages import Decoder, PageFault, check_page, id_term, is_hex, order_fault, total_count
+from snow_assets.servicenow.paging import PageSizes, Place
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.retry import RetryPolicy, TooHeavy, fetch
 
@@ -49,6 +50,7 @@ class Reading:
     probed: tuple[str, ...] = ()
     byte_budget: int = BYTE_BUDGET
     trial: CountTrial = field(default_factory=CountTrial, compare=False)  # shared by the ranges of a run
+    sizes: PageSizes = field(default_factory=PageSizes, compare=False)  # likewise
 
     @property
     def path(self) -> str:
@@ -68,6 +70,7 @@ class RangeState:
     pages: int = 0
     counted: int | None = None  # rows of the range by the first page's header, hi included
     all_full: bool = True  # every page but the last was full
+    rest_agrees: bool = False  # the last of several pages had as many rows as were counted from its start on
     saw_hi: bool = False
     ended: bool = False
     after: str | None = None
@@ -145,24 +148,27 @@ def list_request(
 
 def read_pages(state: RangeState) -> Procedure[None]:
     """Deliver every row of the range once, in order, as far as the pages show them."""
-    limit = full = page_limit(state)
+    full = page_limit(state)
+    sizes = state.reading.sizes
+    limit = sizes.limit(full)
     while not state.ended:
         try:
             page, asked = yield from _next_page(state, limit)
         except TooHeavy:
-            limit = max(1, limit // 2)
+            limit = sizes.too_heavy(Place(state.lo, state.hi, state.landed), limit)
             continue
         except RequestFailed as error:
             if limit > 1 or not is_of_the_row(error):
                 raise
             yield from _name_unreadable_row(state, error)
-            limit = full
+            limit = sizes.limit(full)
             continue
         rows = len(page.ids)
+        sizes.answered(asked, rows)
         saw_hi = yield from _deliver_until_hi(state, page)
         if not saw_hi and (rows < asked or state.landed == state.counted):
             yield from _after_short_page(state, rows)
-        limit = next_limit(state.reading, limit, full, page)
+        limit = sizes.limit(next_limit(state.reading, limit, full, page))
         del page  # or it would be held until the next one has come
 
 
@@ -170,6 +176,8 @@ def _next_page(state: RangeState, limit: int) -> Procedure[tuple[Page, int]]:
     """One checked page and the limit that it was asked with."""
     reading = state.reading
     first = state.counted is None and state.pages == 0
+    # A full page hides nothing. The last one may: a row that came meanwhile would make up for it in the first count.
+    last = state.counted is not None and state.landed + len(state.unreadable) + limit >= state.counted
     totals: list[int | None] = []
 
     def check(answer: Answer) -> Page:
@@ -178,19 +186,20 @@ def _next_page(state: RangeState, limit: int) -> Procedure[tuple[Page, int]]:
         totals.append(total_count(answer))
         return page
 
-    request = list_request(reading, state.bounds(), limit=limit, purpose="page", count=first)
+    request = list_request(reading, state.bounds(), limit=limit, purpose="page", count=first or last)
     page = yield from fetch(request, check, reading.policy, state.tally, can_halve=limit > 1)
     state.tally.rows += len(page.ids)
     for _ in range(LACKING_LOOKS):
         if not lacking(state, page):
             break
-        request = list_request(reading, state.bounds(), limit=limit, purpose="page", count=first, fresh=True)
+        request = list_request(reading, state.bounds(), limit=limit, purpose="page", count=first or last, fresh=True)
         page = yield from fetch(request, check, reading.policy, state.tally, can_halve=limit > 1)
         state.tally.rows += len(page.ids)
     state.hidden_fields |= lacking(state, page)
     if first:
         state.counted = totals[-1]
-        state.tally.counts += 1
+    state.rest_agrees = last and totals[-1] == len(page.ids)
+    state.tally.counts += first or last
     state.pages += 1
     return page, limit
 

@@ -199,6 +199,67 @@ def test_a_role_lost_in_mid_pull_publishes_nothing(bench: Workbench, loss: str, 
     assert (totals.landed, totals.hidden, totals.missing) == (ROWS, 0, 0)
 
 
+def _query_rule(bench: Workbench) -> None:
+    """A before-query rule: from now on the account is shown, and counts, closed incidents alone."""
+
+    def restrict(asked: Any) -> None:
+        if asked.path.endswith("/incident"):
+            query, _, order = asked.params.get("sysparm_query", "").partition("ORDERBY")
+            terms = "^".join(part for part in (query.rstrip("^"), "state=7") if part)
+            asked.params["sysparm_query"] = terms + (f"^ORDERBY{order}" if order else "")
+
+    bench.sim.watchers.append(restrict)
+
+
+@pytest.mark.parametrize("slice_rows", [SLICE, 2 * ROWS])
+def test_a_role_lost_to_a_query_rule_fails_though_nothing_is_hidden(bench: Workbench, slice_rows: int) -> None:
+    bench.pull = bench.pull.model_copy(update={"slice_rows": slice_rows, "max_workers": 2})
+    plan = bench.plan().plan
+    _query_rule(bench)
+    failed = [result.error for result in bench.land(plan) if isinstance(result, Failed)]
+    assert any(isinstance(error, ForbiddenError) and "no longer sees" in str(error) for error in failed)
+    _give_back(bench)
+    assert not [result for result in bench.land(plan) if isinstance(result, Failed)]
+    assert reconcile(plan, bench.landing, bench.pull).landed == ROWS
+
+
+def test_a_single_row_that_is_hidden_meanwhile_is_no_lost_role(bench: Workbench) -> None:
+    plan = bench.plan().plan
+    hidden = frozenset(piece.lo for piece in plan.slices[1:2] if piece.lo)
+    bench.sim.knobs.hidden_rows.append(HiddenRows("incident", sys_ids=hidden))
+    assert not [result for result in bench.land(plan) if isinstance(result, Failed)]
+    totals = reconcile(plan, bench.landing, bench.pull)
+    assert (totals.landed, totals.hidden) == (ROWS - 1, 1)
+    assert publish(plan, totals, bench.landing, bench.pull).rows == ROWS - 1
+
+
+def test_rows_that_go_meanwhile_are_published_when_that_is_accepted(tmp_path: Path) -> None:
+    """Few rows all gone, or a third of many: deletions, most likely, but the account may have lost a right."""
+    for rows, gone in ((3, 3), (300, 100)):
+        with Simulator(rows={"incident": rows}, seed=5).serve() as server:
+            bench = Workbench(server, tmp_path / str(rows), page_size=PAGE, slice_rows=SLICE, fields=FIELDS)
+            plan = bench.plan().plan
+            for row in list(bench.sim.rows("incident"))[:: rows // gone]:
+                bench.sim.delete("incident", row["sys_id"])
+            assert not [result for result in bench.land(plan) if isinstance(result, Failed)]
+            totals = reconcile(plan, bench.landing, bench.pull)
+            with pytest.raises(PublishRefused, match=f"--accept {plan.plan_id}"):
+                publish(plan, totals, bench.landing, bench.pull)
+            assert publish(plan, totals, bench.landing, bench.pull, accept=True).rows == rows - gone
+
+
+def test_a_row_that_comes_does_not_make_up_for_one_that_is_hidden(tmp_path: Path) -> None:
+    with Simulator(rows={"incident": 3 * PAGE}, seed=5).serve() as server:
+        bench = Workbench(server, tmp_path / "data", page_size=PAGE, slice_rows=4 * PAGE, fields=FIELDS, max_workers=1)
+        ids = [row["sys_id"] for row in bench.sim.rows("incident")]
+        bench.sim.knobs.hidden_rows.append(HiddenRows("incident", sys_ids=frozenset({ids[-5]})))
+        plan = bench.plan().plan
+        Instead(bench, 3, lambda: bench.sim.insert("incident", {"sys_id": f"{int(ids[-9], 16) + 1:032x}"}))
+        assert not [result for result in bench.land(plan) if isinstance(result, Failed)]
+        totals = reconcile(plan, bench.landing, bench.pull)
+        assert (totals.landed, totals.hidden) == (3 * PAGE, 1)
+
+
 def _give_back(bench: Workbench) -> None:
     knobs = bench.sim.knobs
     bench.server.faults.clear()
