@@ -249,15 +249,20 @@ def test_rows_that_go_meanwhile_are_published_when_that_is_accepted(tmp_path: Pa
 
 
 def test_a_row_that_comes_does_not_make_up_for_one_that_is_hidden(tmp_path: Path) -> None:
-    with Simulator(rows={"incident": 3 * PAGE}, seed=5).serve() as server:
+    rows = 3 * PAGE - 9
+    with Simulator(rows={"incident": rows}, seed=5).serve() as server:
         bench = Workbench(server, tmp_path / "data", page_size=PAGE, slice_rows=4 * PAGE, fields=FIELDS, max_workers=1)
         ids = [row["sys_id"] for row in bench.sim.rows("incident")]
         bench.sim.knobs.hidden_rows.append(HiddenRows("incident", sys_ids=frozenset({ids[-5]})))
         plan = bench.plan().plan
-        Instead(bench, 3, lambda: bench.sim.insert("incident", {"sys_id": f"{int(ids[-9], 16) + 1:032x}"}))
+
+        def insert() -> None:
+            bench.sim.insert("incident", {"sys_id": f"{int(ids[-9], 16) + 1:032x}"})
+
+        Instead(bench, 3, insert)
         assert not [result for result in bench.land(plan) if isinstance(result, Failed)]
         totals = reconcile(plan, bench.landing, bench.pull)
-        assert (totals.landed, totals.hidden) == (3 * PAGE, 1)
+        assert (totals.landed, totals.hidden) == (rows, 1)
 
 
 def _give_back(bench: Workbench) -> None:
