@@ -243,7 +243,7 @@ STAGES = {
         Stage("token", {"request": "token"}, planning=True, rows=False, table=""),
         Stage("first", {"table": "incident", "narrow": False, "first": True}, counts=True),
         Stage("later", {"table": "incident", "narrow": False, "first": False}),
-        Stage("last", {"table": "incident", "narrow": False, "first": False}),  # and the last sys_id
+        Stage("last", {"table": "incident", "narrow": False}, counts=True),  # and the last sys_id
         Stage("tail", {"table": "incident", "narrow": True}, rows=False, counts=True),
         Stage("sweep", {"table": "incident", "narrow": True}, counts=True),  # and the range of the hidden row
         Stage("repair", {"table": "incident", "narrow": False, "query": "sys_idIN"}),
