@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from snow_assets.errors import ConfigError, RequestFailed, SliceFailed
 from snow_assets.servicenow.exchange import Answer, Deliver, DisplayValue, Page, Procedure, Purpose, Request, Tally
 from snow_assets.servicenow.pages import PageFault, check_status, total_count
+from snow_assets.servicenow.paging import Place
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import (
     EMPTY_LOOKS,
@@ -156,7 +157,7 @@ def not_unique(state: KeyedState, row_id: str) -> ConfigError:
 
 def read_pages(state: KeyedState) -> Procedure[None]:
     """Deliver every row that the pages show and that has not landed yet, until nothing more comes in sight."""
-    offset, limit, again = 0, state.reading.page_size, -1
+    offset, limit, again = 0, state.reading.sizes.limit(state.reading.page_size), -1
     while state.counted is None or len(state.keys) < state.counted:
         new, limit, went = yield from _page(state, offset, limit)
         if new:
@@ -175,7 +176,7 @@ def read_again(state: KeyedState, missing: Sequence[str], places: int) -> Proced
     Each page begins where the rows of the one before ended, so that an instance that sends fewer rows than it was
     asked for hides nothing.
     """
-    offset, limit = 0, state.reading.page_size
+    offset, limit = 0, state.reading.sizes.limit(state.reading.page_size)
     while offset < places and not all(map(state.is_known, missing)):
         _, limit, went = yield from _page(state, offset, limit, again=True)
         offset += went
@@ -183,20 +184,21 @@ def read_again(state: KeyedState, missing: Sequence[str], places: int) -> Proced
 
 def _page(state: KeyedState, offset: int, limit: int, *, again: bool = False) -> Procedure[tuple[int, int, int]]:
     """Read and deliver one page: its new rows, the limit for the next one, and how many places it went on."""
-    reading = state.reading
+    reading, sizes = state.reading, state.reading.sizes
     while True:
         try:
             page = yield from _whole_page(state, offset, limit, None if again else state.keys.__contains__)
         except TooHeavy:
-            limit = max(1, limit // 2)
+            limit = sizes.too_heavy(Place(None, None, offset), limit)
         except RequestFailed as error:
             if limit > 1 or not is_of_the_row(error):
                 raise
             yield from _name_unreadable_row(state, offset, error)
-            return 1, reading.page_size, 1
+            return 1, sizes.limit(reading.page_size), 1
         else:
             state.pages += 1
-            grown = next_limit(reading, limit, reading.page_size, page)
+            sizes.answered(limit, len(page.ids))
+            grown = sizes.limit(next_limit(reading, limit, reading.page_size, page))
             new = yield from state.deliver(page)
             return new, grown, (len(page.ids) or limit) if again else limit
 

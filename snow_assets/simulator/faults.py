@@ -18,6 +18,7 @@ What a rule may say, besides its ``kind`` (see ``fault_kinds.KINDS``) and that k
 ``low, high``  only pages with a row from ``low`` to ``high`` (``high`` excluded)
 ``covers``     only queries whose sys_id range or list holds this sys_id, whether or not there is such a row
 ``offset``     only this ``sysparm_offset``
+``above``      only lists that ask for more rows than this
 ``narrow``     true: only requests of ``sysparm_fields=sys_id``; false: only others
 ``fresh``      true: only requests without a session cookie; false: only with one
 ``first``      true: only requests that ask for a count; false: only those with ``sysparm_no_count``
@@ -44,11 +45,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from snow_assets.simulator.fault_kinds import KINDS, Context
+from snow_assets.simulator.tables import DEFAULT_LIMIT
 from snow_assets.simulator.wire import Asked, Reply
 
 _MATCHES = frozenset({
-    "table", "request", "path", "query", "sys_id", "low", "high", "covers", "offset", "narrow", "fresh", "first",
-    "asks",
+    "table", "request", "path", "query", "sys_id", "low", "high", "covers", "offset", "above", "narrow", "fresh",
+    "first", "asks",
 })  # fmt: skip
 _RHYTHM = frozenset({"probability", "seed", "after", "every", "times", "lasting"})
 _LIST = re.compile(r"\bsys_idIN([^^]*)")
@@ -113,6 +115,7 @@ class FaultRule:
             "sys_id": lambda value: value in reply.ids,
             "covers": lambda value: _covers(query, value),
             "offset": lambda value: asked.params.get("sysparm_offset", "0") == str(value),
+            "above": lambda value: reply.kind == "list" and _limit(asked) > value,
             "narrow": lambda value: (asked.params.get("sysparm_fields") == "sys_id") is value,
             "fresh": lambda value: ("JSESSIONID" not in asked.headers.get("cookie", "")) is value,
             "first": lambda value: (not asked.flag("sysparm_no_count")) is value,
@@ -197,6 +200,11 @@ def read_rules(text: str) -> list[dict[str, Any]]:
 def describe(rules: Iterable[FaultRule]) -> list[dict[str, Any]]:
     """Rules as plain data."""
     return [rule.as_document() for rule in rules]
+
+
+def _limit(asked: Asked) -> int:
+    text = asked.params.get("sysparm_limit", "")
+    return int(text) if text.isdecimal() else DEFAULT_LIMIT
 
 
 def _covers(query: str, sys_id: str) -> bool:
