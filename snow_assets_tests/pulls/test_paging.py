@@ -111,6 +111,18 @@ def test_a_range_grows_back_to_whole_pages(heavy: Workbench) -> None:
     assert pages[-1] >= 496
 
 
+def test_a_table_read_by_its_own_key_learns_too(many: SimulatorServer, tmp_path: Path) -> None:
+    bench = Workbench(many, tmp_path / "data", page_size=500, key=("number",), fields=("number", "state"))
+    plan = bench.plan().plan
+    many.faults.add({"kind": "execution_time_500", "asks": "state", "above": 100})
+    try:
+        assert not [result for result in bench.land(plan) if isinstance(result, Failed)]
+        assert hits(bench) <= 10
+    finally:
+        many.faults.clear()
+    assert len({record["number"]["value"] for record in bench.landed_records(plan)}) == 10_000
+
+
 def learned(sizes: PageSizes, limit: int) -> None:
     """Pages of ``limit`` rows fail in two ranges that are no neighbours."""
     sizes.too_heavy(Place("1", "2", 0), limit)
