@@ -140,8 +140,10 @@ class StructDecoder:
 
     def _decode_plainly(self, body: bytes) -> Decoded:
         records = _record_list(DictDecoder.parse(body))
-        ids = [_sys_id(record.get("sys_id")) for record in records]  # before numbers and lists become texts
-        return Decoded([self._typed(record) for record in records], ids)
+        typed = [self._typed(record) for record in records]
+        if self._key:  # a key's number is the text that it is elsewhere; a sys_id that is no text is none
+            return self._decoded(typed)
+        return Decoded(typed, [_sys_id(record.get("sys_id")) for record in records])
 
     def _decoded(self, records: list[Any]) -> Decoded:
         if self._key:

@@ -12,6 +12,7 @@ order, which is the instance's alone. Memory is about 100 bytes a row for each o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from snow_assets.errors import ConfigError, RequestFailed, SliceFailed
@@ -54,6 +55,7 @@ class KeyedState:
     hidden_fields: set[str] = field(default_factory=set)
     counted: int | None = None
     pages: int = 0
+    delivered: int = 0  # rows handed on; as many as keys
 
     def is_known(self, row_id: str) -> bool:
         """Whether the row need not be read any more."""
@@ -131,6 +133,7 @@ class KeyedState:
         if new:
             self.keys.update(page.ids)
             self.unreadable.difference_update(page.ids)
+            self.delivered += len(page.records)
             yield Deliver(page)
         return len(new)
 
@@ -277,6 +280,7 @@ class Walk:
     total: int | None = None
     barren: int = 0  # places in a row that showed nothing new
     looks: int = 0  # at the first barren window
+    last: str = ""  # the key of the last row of the last page that showed a new one
 
     def ended(self, known: int) -> bool:
         """Whether nothing can follow; ``known`` rows have shown themselves so far."""
@@ -293,6 +297,25 @@ class Walk:
         self.looks += 1
         if self.looks >= EMPTY_LOOKS:
             self.offset, self.barren = self.offset + places, self.barren + places
+
+
+def _look_across(state: KeyedState, border: int, rows: int) -> Procedure[None]:
+    """Look at the rows on both sides of the border of two pages that share a key.
+
+    A row that was shifted stands there once. Two rows of one key are seen in one answer, whatever caps the pages at
+    borders of its own, and ``ask`` raises ``ConfigError``.
+    """
+    back = min(border, max(1, rows // 2))
+    request = state.request(
+        state.reading.query.where(),
+        limit=max(2, rows),
+        offset=border - back,
+        purpose="sweep",
+        narrow=True,
+        fresh=True,
+    )
+    with suppress(TooHeavy):  # the other sweep looks, too
+        yield from state.ask(request)
 
 
 def look_through(
@@ -332,8 +355,11 @@ def look_through(
             continue
         walk.total = total if count and first else walk.total
         new = new or not all(map(seen, page.ids))
-        before = len(keys)
+        grew = not keys.issuperset(page.ids)
+        if at and page.ids and (page.ids[0] == walk.last or (grew and not keys.isdisjoint(page.ids))):
+            yield from _look_across(state, at, len(page.ids))
         keys.update(page.ids)
-        at += len(page.ids) if len(keys) > before else request.limit
+        walk.last = page.ids[-1] if grew else walk.last
+        at += len(page.ids) if grew else request.limit
         limit = min(width, limit * 2)
     walk.passed(width, new=new)

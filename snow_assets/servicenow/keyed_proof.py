@@ -227,6 +227,10 @@ def _batches(state: KeyedState, row_ids: Iterable[str]) -> Iterator[list[str]]:
 
 def _explain(state: KeyedState, last: _Round, repairs: _Repairs) -> RangeProof:
     """Give every difference its cause. What is left over fails the range."""
+    if state.delivered != len(state.keys):  # no cause explains a row that was handed on twice
+        raise SliceFailed(
+            f"{state.delivered} rows were handed on, of {len(state.keys)} keys", key="table", value=str(state)
+        )
     causes = [_promise(state)]
     if state.hidden_fields:
         names = ", ".join(sorted(state.hidden_fields))

@@ -17,6 +17,8 @@ from deltalake import DeltaTable
 from snow_assets.errors import ConfigError, FixFirst, SliceFailed, SnowError
 from snow_assets.pulls import Failed, make_plan, publish, reconcile
 from snow_assets.pulls.records import digest_of
+from snow_assets.servicenow.exchange import Page, Procedure
+from snow_assets.servicenow.keyed import KeyedState
 from snow_assets.simulator import HiddenRows, Simulator, SimulatorServer
 from snow_assets.simulator.select import select
 from snow_assets_tests.pulls.conftest import Workbench
@@ -414,3 +416,64 @@ def test_json_lines_are_the_views_records(members: SimulatorServer, tmp_path: Pa
     plan = pulled.landing.read_plan(pulled.pull_all().plan)
     truth = [{"mem_sys_id": row["mem_sys_id"], "grp_name": row["grp_name"]} for row in members.sim.rows(VIEW)]
     assert sorted(map(json.dumps, pulled.landed_records(plan))) == sorted(map(json.dumps, truth))
+
+
+@pytest.mark.parametrize("times", [1, 3, None], ids=["once", "thrice", "lasting"])
+@pytest.mark.parametrize("key", [("number",), ("number", "state")], ids=len)
+def test_numbers_do_not_make_other_rows_of_the_same(tmp_path: Path, times: int | None, key: tuple[str, ...]) -> None:
+    """JSON numbers among the values: a row keeps the key by which it is known, though its sys_id is there, too."""
+    with Simulator(rows={"incident": 120}, seed=5).serve() as server:
+        fields = ("sys_id", "number", "state")
+        pulled = bench(server, tmp_path, table="incident", key=key, fields=fields, display_value="false")
+        plan = pulled.plan().plan
+        rule: dict[str, Any] = {"kind": "numbers", "table": "incident", "narrow": False}
+        server.faults.add(rule if times is None else {**rule, "times": times, "after": 1})
+        assert [result.error for result in pulled.land(plan) if isinstance(result, Failed)] == []
+        totals = reconcile(plan, pulled.landing, pulled.pull)
+        found = Counter(record["sys_id"] for record in pulled.landed_records(plan))
+        assert found == Counter(row["sys_id"] for row in server.sim.rows("incident"))
+        assert [difference.cause for difference in totals.differences] == ["read_by_key"]
+
+
+@pytest.mark.parametrize("at", [19, 39, 99, 119])
+def test_two_rows_of_one_key_at_every_border_of_capped_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """It caps pages at 20 rows, so that pages and sweeps have the same borders, and one page never shows both."""
+    whole = select
+
+    def capped(table: str, query: Any, scope: Any, offset: int, limit: int, **others: Any) -> Any:
+        return whole(table, query, scope, offset, min(limit, 20), **others)
+
+    monkeypatch.setattr("snow_assets.simulator.tables.select", capped)
+    with Simulator(rows={"incident": 121}, seed=5).serve() as server:
+        rows = sorted(server.sim.rows("incident"), key=lambda row: row["number"])
+        server.sim.update("incident", rows[at + 1]["sys_id"], number=rows[at]["number"])
+        pulled = bench(
+            server, tmp_path, table="incident", key=("number",), fields=("number",), page_size=20, retry_backoff=0.01
+        )
+        [failed] = [result for result in pulled.land(pulled.plan().plan, max_retries=1) if isinstance(result, Failed)]
+    assert isinstance(failed.error, ConfigError)
+    assert rows[at]["number"] in str(failed.error)
+
+
+def test_a_row_that_is_handed_on_twice_fails_the_slice(
+    members: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sabotage: what has landed is forgotten for a moment, and a page of it is taken once more."""
+    deliver = KeyedState.deliver
+    spoilt: list[int] = []
+
+    def twice(self: KeyedState, page: Page) -> Procedure[int]:
+        if not spoilt and self.keys:
+            spoilt.append(1)
+            kept, self.keys = self.keys, set()
+            yield from deliver(self, Page(page.records[:1], page.ids[:1], page.size))
+            self.keys = kept
+        return (yield from deliver(self, page))
+
+    monkeypatch.setattr(KeyedState, "deliver", twice)
+    pulled = bench(members, tmp_path)
+    [failed] = [result for result in pulled.land(pulled.plan().plan) if isinstance(result, Failed)]
+    assert isinstance(failed.error, SliceFailed)
+    assert "241 rows were handed on, of 240 keys" in str(failed.error)
