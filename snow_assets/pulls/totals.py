@@ -31,6 +31,9 @@ SAMPLE = 20
 class Totals:
     """The reconciliation of a plan. ``counted + sum(difference.rows) == landed + missing``; ``missing`` is 0.
 
+    ``duplicates`` is 0, by proof and not by counting: rows of one key fail their slice, and slices whose keys overlap
+    fail ``reconcile``, so that there are no totals where a row landed twice.
+
     ``size`` is bytes of Parquet. ``counted`` and ``hidden`` are ``None`` where the instance refused to count.
     ``digest`` is order-independent over all rows. ``cost`` is what the plan and its slices asked of the instance:
     requests, rows, seconds waited by kind.
@@ -180,7 +183,7 @@ def _add_up(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) ->
         counted=counted,
         landed=rows,
         hidden=_sum(ledger.hidden for ledger in ledgers),
-        duplicates=0,
+        duplicates=0,  # or there would be an error instead, see Totals
         missing=0 if counted is None else counted + explained - rows,
         slices=len(plan.slices),
         files=len(landed),
