@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from snow_assets.assets.keys import PullNames
+from snow_assets.assets.metadata import governor_metadata
 from snow_assets.config import PullConfig
 from snow_assets.errors import SnowError
 from snow_assets.pulls import Totals
+from snow_assets.pulls.governed import Governed
 
 SLICES_LANDED = "slices_landed"
 COMPLETE = "complete"
@@ -22,6 +24,7 @@ COUNT_AGREES = "count_agrees"
 ACCEPTABLE = "acceptable"
 
 _SHOWN = 20  # failed slices listed in a check's metadata
+_STEPS = 100  # newest steps of the governor listed there
 
 
 def slices_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
@@ -61,8 +64,10 @@ def dataset_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def slices_result(asked: int, failed: Sequence[tuple[str, SnowError]]) -> dg.AssetCheckResult:
-    """ERROR where a slice of the run failed; its metadata is a table of partitions and causes."""
+def slices_result(
+    asked: int, failed: Sequence[tuple[str, SnowError]], governed: Governed | None = None
+) -> dg.AssetCheckResult:
+    """ERROR where a slice of the run failed; its metadata: a table of causes, and the figures of the governor."""
     metadata: dict[str, dg.MetadataValue] = {
         "asked": dg.MetadataValue.int(asked),
         "failed": dg.MetadataValue.int(len(failed)),
@@ -70,12 +75,18 @@ def slices_result(asked: int, failed: Sequence[tuple[str, SnowError]]) -> dg.Ass
     if failed:
         rows = [{"partition": key, "cause": str(error)} for key, error in failed[:_SHOWN]]
         metadata["failed slices"] = table(rows, ("partition", "cause"))
+    if governed is not None and governed.requests:
+        metadata |= governor_metadata([governed])
+        steps: list[dict[str, str | float]] = [
+            {"seconds": at, "limit": limit, "why": why} for at, limit, why in governed.steps[-_STEPS:]
+        ]
+        metadata["steps of the limit"] = table(steps, ("seconds", "limit", "why"))
     return dg.AssetCheckResult(
         check_name=SLICES_LANDED, passed=not failed, severity=dg.AssetCheckSeverity.ERROR, metadata=metadata
     )
 
 
-def table(rows: Sequence[Mapping[str, str | int]], columns: Sequence[str]) -> dg.TableMetadataValue:
+def table(rows: Sequence[Mapping[str, str | float]], columns: Sequence[str]) -> dg.TableMetadataValue:
     """A table for the UI; every column is text."""
     return dg.MetadataValue.table(
         records=[dg.TableRecord({name: str(row.get(name, "")) for name in columns}) for row in rows],

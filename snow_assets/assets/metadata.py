@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
 
 from snow_assets.pulls import Dataset, Plan, Totals
+from snow_assets.pulls.governed import Governed, added_up
 
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_COLUMNS = 72  # of a chart made of text
+_CHARTS = 5  # newest runs drawn
 CELL_TYPE = "struct<display_value, value, link>"  # all three are strings
 
 
@@ -27,7 +33,41 @@ def totals_metadata(totals: Totals) -> dict[str, dg.MetadataValue]:
     for name in ("requests", "retries"):
         if name in totals.cost:
             metadata[name] = dg.MetadataValue.int(int(totals.cost[name]))
+    return metadata | governor_metadata(totals.governor)
+
+
+def governor_metadata(runs: Sequence[Governed]) -> dict[str, dg.MetadataValue]:
+    """Figures of all runs that the UI plots, and the newest runs' limit of requests in flight over time; as text."""
+    if not runs:
+        return {}
+    metadata: dict[str, dg.MetadataValue] = {
+        name: dg.MetadataValue.float(number) if isinstance(number, float) else dg.MetadataValue.int(number)
+        for name, number in added_up(runs).items()
+    }
+    charts = "\n\n".join(_text_chart(run) for run in runs[-_CHARTS:])
+    metadata["requests in flight over time"] = dg.MetadataValue.md(f"```\n{charts}\n```")
     return metadata
+
+
+def _text_chart(run: Governed) -> str:
+    """The limit over time as a line of blocks, and below it where all requests paused."""
+    steps = [(0.0, run.limit), *((at, limit) for at, limit, _ in run.steps)]
+    top = max(limit for _, limit in steps)
+    edges = [run.seconds * column / _COLUMNS for column in range(_COLUMNS + 1)]
+    spans = list(pairwise(edges))
+    levels = [_highest(steps, began, until) for began, until in spans]
+    line = "".join(_BLOCKS[max(0, round(level / top * len(_BLOCKS)) - 1)] for level in levels)
+    paused = "".join(
+        "=" if any(began < end and until > start for began, until, _ in run.paused) else " " for start, end in spans
+    )
+    lines = [f"{run.began[:19]}, 0 to {run.seconds:.1f} s, highest block = {top}", line]
+    return "\n".join([*lines, f"{paused.rstrip()}  (= all paused)"] if run.paused else lines)
+
+
+def _highest(steps: Sequence[tuple[float, int]], began: float, until: float) -> int:
+    """The highest limit in a span: the one that held when it began, and those taken in it."""
+    held = [limit for at, limit in steps if at <= began][-1]
+    return max([held, *(limit for at, limit in steps if began < at < until)])
 
 
 def receipt_md(totals: Totals) -> str:

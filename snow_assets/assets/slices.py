@@ -17,6 +17,7 @@ from snow_assets.checks import slices_result, slices_specs
 from snow_assets.config import PullConfig
 from snow_assets.errors import CredentialsError, SliceFailed, SnowError
 from snow_assets.pulls import Failed, Landed, Landing, Plan, land_slices
+from snow_assets.pulls.governed import Governed
 from snow_assets.resources import LandingResource, ServiceNowResource
 from snow_assets.servicenow.client import Client
 
@@ -64,10 +65,12 @@ def slices_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
             stack.enter_context(fault_lines(context))
             client = stack.enter_context(servicenow.client(pull))
             stack.enter_context(hold(store, context, queue=True))
+            before = client.governor.snapshot()
             for plan_id, of_plan in groupby(keys, key=plan_of):
                 plan = store.read_plan(plan_id)
                 yield from _land(context, plan, list(of_plan), pull, client, store, failed)
-        yield slices_result(len(keys), failed)
+            governed = Governed.since(before, client.governor)
+        yield slices_result(len(keys), failed, governed)
         if any(isinstance(error, CredentialsError) for _, error in failed):
             tell_fix_first(context)
         if failed:

@@ -12,6 +12,7 @@ from queue import Empty, Queue, SimpleQueue
 from snow_assets.config import PullConfig
 from snow_assets.errors import Cancelled, FixFirst, InstanceUnavailable, LandingError, SliceFailed, SnowError
 from snow_assets.pulls.costs import note_cost
+from snow_assets.pulls.governed import governed
 from snow_assets.pulls.landing import LandedFile, Landing, next_attempt
 from snow_assets.pulls.ledger import Difference, Ledger
 from snow_assets.pulls.plan import Plan, Slice
@@ -89,7 +90,8 @@ def land_slices(
         yield Landed(piece, found, landing.store.uri(found.path), adopted=True)
     work.progress.start(slices, plan)
     if waiting:
-        yield from work.run(waiting)
+        with governed(landing, plan, client.governor):
+            yield from work.run(waiting)
 
 
 @dataclass(slots=True)

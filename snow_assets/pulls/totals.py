@@ -15,6 +15,7 @@ from snow_assets.errors import LandingError, PlanIncomplete, PublishRefused
 from snow_assets.pulls.columns import RowDigest
 from snow_assets.pulls.costs import noted_costs
 from snow_assets.pulls.dataset import published_plan
+from snow_assets.pulls.governed import Governed, governed_runs
 from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.ledger import Difference, Ledger
 from snow_assets.pulls.plan import Plan, Slice
@@ -36,7 +37,7 @@ class Totals:
 
     ``size`` is bytes of Parquet. ``counted`` and ``hidden`` are ``None`` where the instance refused to count.
     ``digest`` is order-independent over all rows. ``cost`` is what the plan and its slices asked of the instance:
-    requests, rows, seconds waited by kind.
+    requests, rows, seconds waited by kind. ``governor`` is what each run that asked for slices had in flight.
     """
 
     pull: str
@@ -59,6 +60,7 @@ class Totals:
     cost: Mapping[str, Any] = field(default_factory=dict)
     location: str = ""
     receipt: str = ""
+    governor: tuple[Governed, ...] = ()
 
     def to_json(self) -> bytes:
         """The content of ``totals.json``."""
@@ -194,6 +196,7 @@ def _add_up(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) ->
         cost=tally.as_dict(),
         location=landing.location,
         receipt=landing.store.uri(f"{plan.plan_id}/{RECEIPT_FILE}"),
+        governor=governed_runs(landing, plan),
     )
 
 
