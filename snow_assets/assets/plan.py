@@ -56,6 +56,8 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
             with hold(store, context):
                 planned = make_plan(pull, client, store, new=config.new, announce=announce)
                 _sync_partitions(context.instance, names, planned, store.plan_ids())
+        for line in planned.passed_over:
+            context.log.warning("%s", line)
         if planned.retired:
             context.log.info("retired plans %s with their partitions and files", ", ".join(planned.retired))
         return dg.MaterializeResult(metadata=_metadata(planned))

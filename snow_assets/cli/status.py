@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_assets.cli.app import App, command_options, complete_pull, table_lines
+from snow_assets.cli.app import App, command_options, complete_pull, note, table_lines
+from snow_assets.cli.failures import Reported
+from snow_assets.errors import SnowError
 
 if TYPE_CHECKING:
     from snow_assets.pulls import PullStatus
@@ -23,11 +25,32 @@ def status(app: App, name: str | None) -> None:
     """
     from snow_assets.pulls import pull_status
 
-    names = [app.known(name)] if name else list(app.settings.pulls)
-    found = [pull_status(each, app.landing(each)) for each in names]
-    shown = [_data(each) for each in found]
     head = ("pull", "state", "plan", "counted", "slices", "missing", "published", "rows", "running")
-    app.result(shown[0] if name else {"pulls": shown}, table_lines(head, [_row(each) for each in found]))
+    if name:
+        found = pull_status(app.known(name), app.landing(name))
+        app.result(_data(found), table_lines(head, [_row(found)]))
+        return
+    shown: list[dict[str, Any]] = []
+    lines: list[tuple[object, ...]] = []
+    errors: list[SnowError] = []
+    for each in app.settings.pulls:
+        try:
+            found = pull_status(each, app.landing(each))
+        except SnowError as error:  # of this pull alone: the others are told all the same
+            errors.append(error)
+            shown.append({"pull": each, "state": "error", "error": error.as_dict()})
+            lines.append((each, "error", *("",) * 7))
+        else:
+            shown.append(_data(found))
+            lines.append(_row(found))
+    data: dict[str, Any] = {"pulls": shown}
+    if errors:
+        data |= {"error": errors[0].as_dict(), "retryable": all(e.exit_code == 1 for e in errors)}
+    app.result(data, table_lines(head, lines))
+    for found_error in errors:
+        note(f"error: {found_error}")
+    if errors:
+        raise Reported(max(e.exit_code for e in errors))
 
 
 def _data(found: PullStatus) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Landing:
             raise LandingError(
                 f"pull {self.pull} has no such plan", key="plan", value=plan_id, hint="see snow-assets status"
             ) from error
-        plan = Plan.from_json(content, self.store.uri(path))
+        plan = Plan.from_json(content, self.store.uri(path), self.pull)
         if (plan.pull, plan.plan_id) != (self.pull, plan_id):
             raise FingerprintError(
                 f"is plan {plan.plan_id} of pull {plan.pull}", key="plan", value=self.store.uri(path)

@@ -104,24 +104,28 @@ class Plan:
         return msgspec.json.format(msgspec.json.encode(data), indent=1)
 
     @classmethod
-    def from_json(cls, content: bytes, source: str = "plan.json") -> Plan:
-        """Read ``plan.json``. Raises ``LandingError`` where it is damaged or of another format."""
+    def from_json(cls, content: bytes, source: str = "plan.json", pull: str = "NAME") -> Plan:
+        """Read ``plan.json``. Raises ``LandingError`` where it is damaged or of another format.
+
+        The first plans had neither digest nor witnesses: without them nothing is known, and nothing is damaged.
+        """
+        hint = f"start a new plan with snow-assets pull {pull} --new"
         try:
             data = msgspec.json.decode(content, type=dict[str, Any])
             if data.pop("format") != FORMAT_VERSION:
                 raise LandingError("was written by another version of snow_assets", key="plan", value=source)
-            digest = data.pop("digest")
-            whole = digest == _digest({**data, "format": FORMAT_VERSION})
+            digest = data.pop("digest", None)
+            whole = digest is None or digest == _digest({**data, "format": FORMAT_VERSION})
             fingerprint = data.pop("fingerprint")
             data["as_of"] = datetime.fromisoformat(data["as_of"])
             data["slices"] = tuple(Slice(**piece) for piece in data["slices"])
             for name in ("fields", "probed", "key", "witnesses"):
-                data[name] = tuple(data[name])
+                data[name] = tuple(data.get(name, ()) if name == "witnesses" else data[name])
             plan = cls(**data)
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            raise LandingError("is damaged", key="plan", value=source, hint="start a new plan with --new") from error
+            raise LandingError("is damaged", key="plan", value=source, hint=hint) from error
         if plan.fingerprint != fingerprint or not whole:
-            raise LandingError("was changed by hand", key="plan", value=source, hint="start a new plan with --new")
+            raise LandingError("was changed by hand", key="plan", value=source, hint=hint)
         return plan
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -37,14 +38,20 @@ MAX_PAGES_PER_SLICE = 50
 SLICE_ROWS_UNCOUNTED = 10  # pages a slice where nothing counts
 WITNESSES = 20  # rows remembered as visible
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, whether it is an unfinished one that goes on, and the ids of plans that were retired for it."""
+    """A plan, whether it is an unfinished one that goes on, and the ids of plans that were retired for it.
+
+    ``passed_over`` tells of each unfinished plan that cannot be read, what is wrong and what is to be done.
+    """
 
     plan: Plan
     continued: bool
     retired: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,9 @@ def make_plan(
     landing.check_writable()
     preview = look(pull, client)
     landing.sweep()
-    unfinished = _unfinished(landing)
+    unfinished, passed_over = _unfinished(landing)
+    for line in passed_over:
+        _log.warning("%s", line)
     if unfinished and not new and _goes_on(unfinished[-1], preview, pull):
         plan, old, continued = unfinished[-1], unfinished[:-1], True  # a kill came before the old ones were retired
         announce(plan.plan_id)
@@ -106,7 +115,7 @@ def make_plan(
         plan, old, continued = _write(landing, _freeze(pull, client, preview), announce), unfinished, False
     for each in old:
         landing.remove_plan(each.plan_id)
-    return Planned(plan, continued=continued, retired=tuple(each.plan_id for each in old))
+    return Planned(plan, continued=continued, retired=tuple(each.plan_id for each in old), passed_over=passed_over)
 
 
 def look(pull: PullConfig, client: Client) -> Preview:
@@ -234,20 +243,23 @@ def _count(client: Client, table: str, query: EncodedQuery, tally: Tally) -> int
         return None
 
 
-def _unfinished(landing: Landing) -> list[Plan]:
-    """Plans that were never published and are newer than what is, oldest first."""
+def _unfinished(landing: Landing) -> tuple[list[Plan], tuple[str, ...]]:
+    """Plans that were never published and are newer than what is, oldest first; and a line for each unreadable one."""
     plan_ids = landing.plan_ids()
     if not plan_ids:
-        return []
+        return [], ()
     newest = published_plan(landing) or ""
-    plans = []
+    plans: list[Plan] = []
+    passed_over: list[str] = []
     for plan_id in plan_ids:
         if plan_id > newest:
             try:
                 plans.append(landing.read_plan(plan_id))
-            except LandingError:
-                continue  # damaged: it cannot go on, and its files are left for a person to look at
-    return plans
+            except LandingError as error:  # it cannot go on, and its files are left for a person to look at
+                folder = landing.store.uri(plan_id)
+                found = f"plan {plan_id} of pull {landing.pull} {error.message}, and is passed over with what it landed"
+                passed_over.append(f"{found}: bring its plan.json back, or remove {folder}")
+    return plans, tuple(passed_over)
 
 
 def _goes_on(plan: Plan, preview: Preview, pull: PullConfig) -> bool:
@@ -306,14 +318,15 @@ def _slices(pull: PullConfig, client: Client, preview: Preview, rows: int) -> tu
         decoder=DictDecoder(),
         policy=client.policy,
     )
+    driver = client.spawn()  # its end is not the client's
     prefixes = prefix_bounds(SLICES if counted is None else -(-counted // rows))
 
     def chain(bounds: tuple[str | None, str | None]) -> tuple[Chain, Tally]:
         tally = Tally()
         try:
-            return client.run(find_chain(reading, *bounds, rows, tally), tally=tally), tally
+            return driver.run(find_chain(reading, *bounds, rows, tally), None, tally), tally
         except SnowError as error:
-            client.cancel(error)  # the other chains are of no use any more
+            driver.cancel(error)  # the other chains are of no use any more
             raise
 
     try:

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import xxhash
 
 SEAL_KEY = b"snow_assets.seal"
@@ -37,11 +39,14 @@ def seal(path: Path) -> None:
 
 
 def is_intact(path: Path) -> bool:
-    """Whether every byte of the file is as it was sealed. Raises ``OSError`` where it cannot be read."""
+    """Whether every byte of the file is as it was sealed. Raises ``OSError`` where it cannot be read.
+
+    A file that never had a seal, as the first landed ones, is taken by its footer.
+    """
     with path.open("rb") as file:
         at = _digits_at(file)
         if at is None:
-            return False
+            return _never_sealed(file)
         file.seek(at)
         digits = file.read(len(BLANK))
         return _digest(file, at) == digits
@@ -59,6 +64,20 @@ def _digits_at(file: BinaryIO) -> int | None:
     file.seek(start)
     at = file.read().rfind(_MARK)
     return None if at < 0 else start + at + len(_MARK)
+
+
+def _never_sealed(file: BinaryIO) -> bool:
+    """Whether a readable footer bears no trace of a seal: a flipped bit spoils its key or its mark, not both."""
+    file.seek(0)
+    try:
+        entries = pq.read_metadata(file).metadata or {}
+    except (pa.ArrowException, ValueError):
+        return False
+    except OSError as error:
+        if error.errno is not None:  # of the system
+            raise
+        return False
+    return SEAL_KEY not in entries and not any(len(value) == len(_MARK + BLANK) for value in entries.values())
 
 
 def _digest(file: BinaryIO, at: int) -> bytes:

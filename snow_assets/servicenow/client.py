@@ -186,6 +186,10 @@ class Client:
             policy=self.policy,
         )
 
+    def spawn(self) -> Driver:
+        """A driver that can be cancelled on its own, and is cancelled with this client."""
+        return self._driver.spawn()
+
     def cancel(self, reason: BaseException) -> None:
         """Whatever is queued or waiting in any thread of this client raises ``Cancelled`` at once, naming ``reason``.
 

@@ -42,6 +42,8 @@ class Driver:
         child._parsing = self._parsing
         child._trusted = self._trusted
         self._spawned.add(child)
+        if self._stop.is_set():
+            child.cancel(self._reason or Cancelled("the client was stopped"))
         return child
 
     def run(self, procedure: Procedure[T], deliver: Callable[[Page], None] | None, tally: Tally) -> T:

@@ -8,6 +8,7 @@ not add up to what the instance counted, ``proof.prove`` compares keys before an
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +34,21 @@ class CountTrial:
     """Whether the counts that come with pages are right about rows that are shown; ``None`` until it was tried."""
 
     passed: bool | None = None
+    _under_way: threading.Lock = field(default_factory=threading.Lock)  # held by the range that tries
+
+    def begin(self) -> bool:
+        """Whether the caller is to try it; then it must ``end``. Never waits: who waited here would hold up others."""
+        if not self._under_way.acquire(blocking=False):
+            return False
+        if self.passed is None:
+            return True
+        self._under_way.release()
+        return False
+
+    def end(self, passed: bool | None) -> None:
+        """Note how it came out, ``None`` where it came to no end: another range then tries."""
+        self.passed = passed
+        self._under_way.release()
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,18 @@ def test_status_tells_where_pulls_stand(pulled: Folder, folder: Folder) -> None:
     assert not (folder.path / "data").exists()
 
 
+def test_status_tells_of_the_other_pulls_where_the_plan_of_one_is_damaged(folder: Folder) -> None:
+    plan = folder.path / "data" / "active" / "20261120T020000Z" / "plan.json"
+    plan.parent.mkdir(parents=True)
+    plan.write_text("{")
+    done = folder.call("status", "--json")
+    assert done.code == 2
+    assert [each["state"] for each in done.json["pulls"]] == ["none", "error"]
+    assert done.json["pulls"][1]["error"] == done.json["error"]
+    assert done.json["error"]["hint"] == "start a new plan with snow-assets pull active --new"
+    assert "incidents" in folder.call("status").out
+
+
 def test_count_check_and_plan_ask_and_write_nothing(folder: Folder) -> None:
     assert folder.call("count", "incident").out == f"{ROWS}\n"
     found = folder.call("check", "--json").json

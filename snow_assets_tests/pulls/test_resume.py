@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from snow_assets.errors import FingerprintError, LandingError, LeaseHeld, PlanIncomplete
-from snow_assets.pulls import Failed, Landed, Landing, lease, pull_status, reconcile
+from snow_assets.errors import FingerprintError, LandingError, LeaseHeld, PlanIncomplete, RequestFailed
+from snow_assets.pulls import Failed, Landed, Landing, lease, make_plan, pull_status, reconcile
 from snow_assets.pulls.lease import lease_holder
 from snow_assets.pulls.ledger import FOOTER_KEY
+from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.progress import Progress, listening
 from snow_assets.simulator import Account, SimulatorServer
 from snow_assets_tests.pulls.conftest import Workbench
@@ -224,3 +226,47 @@ def test_a_listener_that_fails_ends_no_pull(own: Workbench) -> None:
 
     with listening(fail):
         assert own.pull_all().landed == 1200
+
+
+def _as_of_old(bench: Workbench, plan: Plan) -> None:
+    """Take from a landing what its first format had not: the plan's digest and witnesses, and the files' seals."""
+    folder = Path(bench.landing.location) / plan.plan_id
+    path = folder / "plan.json"
+    data = json.loads(path.read_text())
+    del data["digest"], data["witnesses"]
+    path.write_text(json.dumps(data, indent=1))
+    for file in folder.glob("*.parquet"):
+        table = pq.read_table(file)
+        metadata = {k: v for k, v in (pq.read_metadata(file).metadata or {}).items() if k == FOOTER_KEY}
+        with pq.ParquetWriter(file, table.schema.remove_metadata(), write_page_checksum=True) as writer:
+            writer.write_table(table.replace_schema_metadata(None))
+            writer.add_key_value_metadata(metadata)
+
+
+def test_a_plan_and_files_of_the_first_format_go_on(own: Workbench) -> None:
+    plan = own.plan().plan
+    own.land(plan, plan.slices[:2])
+    _as_of_old(own, plan)
+    assert pull_status("incidents", own.landing).landed == 2
+    planned = own.plan()
+    assert (planned.continued, planned.plan.plan_id, planned.passed_over) == (True, plan.plan_id, ())
+    assert sum(isinstance(each, Landed) and each.adopted for each in own.land(planned.plan)) == 2
+    assert reconcile(planned.plan, own.landing, own.pull).landed == 1200
+
+
+def test_a_damaged_plan_that_is_passed_over_is_told(own: Workbench, caplog: pytest.LogCaptureFixture) -> None:
+    plan = own.plan().plan
+    folder = Path(own.landing.location) / plan.plan_id
+    (folder / "plan.json").write_text("{")
+    [line] = own.plan().passed_over
+    assert f"plan {plan.plan_id} of pull incidents is damaged" in line
+    assert f"remove {folder}" in line
+    assert line in caplog.messages
+
+
+def test_a_client_whose_planning_failed_can_be_used_again(own: Workbench) -> None:
+    own.server.faults.add({"kind": "error_500", "table": "incident", "narrow": True, "query": "sys_id>", "times": 1})
+    with own.client(max_retries=0) as client:
+        with pytest.raises(RequestFailed):
+            make_plan(own.pull, client, own.landing)
+        assert len(make_plan(own.pull, client, own.landing).plan.slices) > 1
