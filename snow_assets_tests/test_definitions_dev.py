@@ -159,7 +159,8 @@ def test_failed_one_click_done(dev: Dev) -> None:
     dataset = published(dev.landing)
     assert dataset is not None
     assert (dataset.plan, dataset.rows) == (plan.plan_id, len(rows))
-    pages = [entry for entry in dev.server.requests.find(kind="list") if entry.path.endswith("/incident")]
+    lists = [entry for entry in dev.server.requests.find(kind="list") if entry.path.endswith("/incident")]
+    pages = [entry for entry in lists if "sys_idIN" not in entry.query]  # the count is tried on rows of the slice
     piece = plan.slice(failed)
     assert pages
     assert all(f"sys_id<={piece.hi}" in entry.query for entry in pages)

@@ -138,7 +138,7 @@ def _must_be_intact(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedF
         f"{len(damaged)} of {len(landed)} files were damaged after they landed: {names}",
         key="plan",
         value=plan.plan_id,
-        hint="start a new plan with --new" if is_published else "they are set aside; run the pull again",
+        hint="start a new plan: snow-assets pull NAME --new" if is_published else "they are set aside; run the pull again",
     )
 
 
@@ -151,7 +151,7 @@ def _must_not_overlap(plan: Plan, ledgers: Iterable[Ledger]) -> None:
                 f"slice {ledger.offset} repeats keys of a slice before it",
                 key="plan",
                 value=plan.plan_id,
-                hint="start a new plan with --new",
+                hint="start a new plan: snow-assets pull NAME --new",
             )
         last = max(last, *(sys_id for sys_id in (ledger.first, ledger.last) if is_hex(sys_id)), "")
 

@@ -125,6 +125,7 @@ def test_very_many_files_are_passed_as_a_pattern(location: Location, monkeypatch
     assert len(files) == len(location.plan.slices)
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_does_not_take_back_the_dataset(
     location: Location, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
