@@ -121,7 +121,7 @@ def _must_be_whole(plan: Plan, landed: Mapping[Slice, LandedFile]) -> None:
     bounds = [plan.slices[0].lo, *(piece.hi for piece in plan.slices)]
     lower = [*(piece.lo for piece in plan.slices), None]
     if bounds != lower:
-        raise PlanIncomplete("the slices do not tile the keys", key="plan", value=plan.plan_id, hint="use --new")
+        raise PlanIncomplete("the slices do not tile the keys", key="plan", value=plan.plan_id, hint=_anew(plan))
     _must_not_overlap(plan, [landed[piece].ledger for piece in plan.slices])
 
 
@@ -138,8 +138,12 @@ def _must_be_intact(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedF
         f"{len(damaged)} of {len(landed)} files were damaged after they landed: {names}",
         key="plan",
         value=plan.plan_id,
-        hint="start a new plan: snow-assets pull NAME --new" if is_published else "they are set aside; run the pull again",
+        hint=_anew(plan) if is_published else "they are set aside; run the pull again",
     )
+
+
+def _anew(plan: Plan) -> str:
+    return f"start a new plan: snow-assets pull {plan.pull} --new"
 
 
 def _must_not_overlap(plan: Plan, ledgers: Iterable[Ledger]) -> None:
@@ -151,7 +155,7 @@ def _must_not_overlap(plan: Plan, ledgers: Iterable[Ledger]) -> None:
                 f"slice {ledger.offset} repeats keys of a slice before it",
                 key="plan",
                 value=plan.plan_id,
-                hint="start a new plan: snow-assets pull NAME --new",
+                hint=_anew(plan),
             )
         last = max(last, *(sys_id for sys_id in (ledger.first, ledger.last) if is_hex(sys_id)), "")
 
