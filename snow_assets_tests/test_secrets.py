@@ -373,7 +373,8 @@ def test_dagster_runs_that_fail_everywhere(
         server.faults.clear()
     printed = capfd.readouterr()
     place.keep(Done(1, printed.out, printed.err))
-    server.faults.add({"kind": "unauthorized_401", "table": "incident", "after": 14})  # the slices
+    pages = {"request": "list", "table": "incident", "narrow": False, "first": True}
+    server.faults.add({"kind": "unauthorized_401", **pages})  # the slices
     pull(1, 2)
     server.faults.clear()
 

@@ -33,9 +33,10 @@ def status(app: App, name: str | None) -> None:
     shown: list[dict[str, Any]] = []
     lines: list[tuple[object, ...]] = []
     errors: list[SnowError] = []
-    for each in app.settings.pulls:
+    landings = {each: app.landing(each) for each in app.settings.pulls}  # a data folder that is none fails for all
+    for each, landing in landings.items():
         try:
-            found = pull_status(each, app.landing(each))
+            found = pull_status(each, landing)
         except SnowError as error:  # of this pull alone: the others are told all the same
             errors.append(error)
             shown.append({"pull": each, "state": "error", "error": error.as_dict()})

@@ -19,7 +19,7 @@ def _waits() -> Iterator[None]:
     retry._LEAST_PAUSE = before
 
 
-@pytest.mark.parametrize("first", range(5000, 5060, 10))
+@pytest.mark.parametrize("first", range(5000, 5040, 10))
 def test_rows_land_once_and_unaltered_under_faults_drift_and_kills(first: int) -> None:
     wrong = {}
     for seed in range(first, first + 10):

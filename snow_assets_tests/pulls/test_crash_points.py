@@ -80,15 +80,11 @@ def test_a_pull_that_was_killed_goes_on(still: SimulatorServer, tmp_path: Path, 
     assert len(landing.plan_ids()) == (2 if point == "after the commit" else 1)
 
 
-QUICK = [
-    (by_cli, "between rename and event"),
-]
 EVERY = [(drive, point) for drive in (by_cli, by_dagster) for point in (*POINTS, "before the partitions are added")]
 
 
-@pytest.mark.parametrize(
-    ("drive", "point"), [*QUICK, *(pytest.param(*each, marks=pytest.mark.slow) for each in EVERY if each not in QUICK)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("drive", "point"), EVERY)
 def test_a_run_of_dagster_that_was_killed_is_gone_on_with(
     still: SimulatorServer, tmp_path: Path, undisturbed: str, drive: Drive, point: str
 ) -> None:
