@@ -27,6 +27,7 @@ from snow_assets.servicenow.reading import (
     WIDE,
     Reading,
     is_of_the_row,
+    lacking,
     next_limit,
 )
 from snow_assets.servicenow.retry import TooHeavy, fetch
@@ -219,17 +220,10 @@ def _whole_page(state: KeyedState, offset: int, limit: int, seen: Callable[[str]
         page, total = yield from state.ask(request, seen=seen if offset else None)
         state.counted = total if first else state.counted
         nothing = not page.ids and (state.counted is None or offset < state.counted)
-        if not nothing and not _lacking(state, page):
+        if not nothing and not lacking(state.reading, page, state.hidden_fields):
             break
-    state.hidden_fields |= _lacking(state, page)
+    state.hidden_fields |= lacking(state.reading, page, state.hidden_fields)
     return page
-
-
-def _lacking(state: KeyedState, page: Page) -> set[str]:
-    if not page.records:
-        return set()
-    asked = set(state.reading.probed) - state.hidden_fields
-    return {name for name in asked if state.reading.decoder.lacking(page.records, name)}
 
 
 def _name_unreadable_row(state: KeyedState, offset: int, error: RequestFailed) -> Procedure[None]:

@@ -16,7 +16,7 @@ from snow_assets.servicenow.decoding import key_values
 from snow_assets.servicenow.exchange import Page, Procedure, Tally
 from snow_assets.servicenow.keyed import KeyedState, Walk, look_through, note_unreadable, read_again, read_pages
 from snow_assets.servicenow.pages import can_stand
-from snow_assets.servicenow.proof import LOOK_UPS, MAX_SWEEPS, SAMPLE, WIDTHS, Cause, RangeProof
+from snow_assets.servicenow.proof import LOOK_UPS, MAX_SWEEPS, SAMPLE, WIDTHS, Cause, RangeProof, Round, hidden_fields
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import Reading, is_of_the_row
 from snow_assets.servicenow.retry import TooHeavy
@@ -26,26 +26,6 @@ QUERY_LENGTH = 3_000  # characters of the terms for rows in one request, over al
 LONGEST_VALUE = 200
 TRIAL_ROWS = 10  # shown rows on which a count is tried
 ROWS_PER_KEY = 3  # asked for: a key that is compared without regard to case may show others beside its own
-
-
-@dataclass(frozen=True, slots=True)
-class _Round:
-    """What one sweep, its repairs and its look-ups tell. ``gone``: landed, no longer visible, with the cause."""
-
-    counted: int | None
-    visible: set[str]
-    gone: dict[str, str]
-
-    @property
-    def hidden(self) -> int | None:
-        """Counted minus shown; negative where the instance counts fewer than it shows."""
-        return None if self.counted is None else self.counted - len(self.visible)
-
-    def agrees_with(self, previous: _Round | None) -> bool:
-        """Whether two rounds in a row say the same: the same rows, or, while rows move, as many hidden ones."""
-        if previous is None:
-            return False
-        return self.visible == previous.visible or (self.hidden is not None and self.hidden == previous.hidden)
 
 
 @dataclass(slots=True)
@@ -65,13 +45,13 @@ def read_keyed(reading: Reading, key: Sequence[str], tally: Tally) -> Procedure[
     state = KeyedState(reading, tuple(key), tally)
     repairs = _Repairs()
     yield from read_pages(state)
-    previous: _Round | None = None
+    previous: Round | None = None
     for number in range(MAX_SWEEPS):
         swept, walk = yield from _sweep(state, WIDTHS[number % len(WIDTHS)])
         pending = yield from _repair(state, swept, walk.offset, repairs)
         extra = [row_id for row_id in state.keys if row_id not in swept]
         gone = yield from _look_up(state, sorted(extra))
-        current = _Round(walk.total, (swept | set(extra)) - gone.keys(), gone)
+        current = Round(walk.total, (swept | set(extra)) - gone.keys(), gone)
         if not pending and current.agrees_with(previous):
             current = yield from _with_tried_count(state, current)
             return _explain(state, current, repairs)
@@ -84,7 +64,7 @@ def read_keyed(reading: Reading, key: Sequence[str], tally: Tally) -> Procedure[
     )
 
 
-def _with_tried_count(state: KeyedState, last: _Round) -> Procedure[_Round]:
+def _with_tried_count(state: KeyedState, last: Round) -> Procedure[Round]:
     """The round without its count, where counts are wrong about rows that are shown."""
     askable = (row_id for row_id in last.visible if _can_be_asked(state, row_id))
     known = next(_batches(state, islice(askable, TRIAL_ROWS)), [])
@@ -225,16 +205,13 @@ def _batches(state: KeyedState, row_ids: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _explain(state: KeyedState, last: _Round, repairs: _Repairs) -> RangeProof:
+def _explain(state: KeyedState, last: Round, repairs: _Repairs) -> RangeProof:
     """Give every difference its cause. What is left over fails the range."""
     if state.delivered != len(state.keys):  # no cause explains a row that was handed on twice
         raise SliceFailed(
             f"{state.delivered} rows were handed on, of {len(state.keys)} keys", key="table", value=str(state)
         )
-    causes = [_promise(state)]
-    if state.hidden_fields:
-        names = ", ".join(sorted(state.hidden_fields))
-        causes.append(Cause("field_hidden", 0, f"no row of a page has {names}, in three sessions"))
+    causes = [_promise(state), *hidden_fields(state.hidden_fields)]
     if repairs.fetched:
         evidence = f"{len(repairs.fetched)} rows fetched after a sweep"
         causes.append(Cause("repaired", 0, evidence, tuple(repairs.fetched[:SAMPLE])))

@@ -9,7 +9,7 @@ unexplained fails the range.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from snow_assets.errors import SliceFailed
 from snow_assets.servicenow.counting import count_otherwise, counts_rightly
@@ -70,12 +70,11 @@ def read_range(reading: Reading, lo: str | None, hi: str | None, tally: Tally) -
     """
     state = RangeState(reading, lo, hi, tally)
     yield from read_pages(state)
-    notes = [_hidden_fields(state)] if state.hidden_fields else []
     if _is_clean(state) and (yield from _counts_are_right(state)):
-        causes = [*notes, *_unreadable(state)]
+        causes = [*hidden_fields(state.hidden_fields), *_unreadable(state)]
         return RangeProof(_counted_without_hi(state), state.landed, 0, state.pages, tuple(causes), state.lo, state.hi)
     proof = yield from _prove(state)
-    notes = [_hidden_fields(state)] if state.hidden_fields else []  # a repair may have found more
+    notes = hidden_fields(state.hidden_fields)  # a repair may have found more
     return replace(proof, causes=(*notes, *proof.causes), lo=state.lo, hi=state.hi)
 
 
@@ -119,13 +118,13 @@ class _Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class _Round:
+class Round:
     """What one sweep, its repairs and its look-ups tell. ``gone``: landed, no longer visible, with the cause."""
 
     counted: int | None
     visible: set[str]
     gone: dict[str, str]
-    lost: dict[str, str]  # swept, but gone before they could be fetched
+    lost: dict[str, str] = field(default_factory=dict)  # swept, but gone before they could be fetched
 
     @property
     def shown(self) -> set[str]:
@@ -137,7 +136,7 @@ class _Round:
         """Counted minus shown; negative where the instance counts fewer than it shows."""
         return None if self.counted is None else self.counted - len(self.shown)
 
-    def agrees_with(self, previous: _Round | None) -> bool:
+    def agrees_with(self, previous: Round | None) -> bool:
         """Whether two rounds in a row say the same: the same rows, or, while rows move, as many hidden ones."""
         if previous is None:
             return False
@@ -146,7 +145,7 @@ class _Round:
 
 def _prove(state: RangeState) -> Procedure[RangeProof]:
     """Sweep, repair and look up until two rounds agree, or one shows that nothing is hidden; then explain."""
-    previous: _Round | None = None
+    previous: Round | None = None
     repaired: list[str] = []
     for number in range(MAX_SWEEPS):
         sweep = yield from _sweep(state, WIDTHS[number % len(WIDTHS)])
@@ -154,7 +153,7 @@ def _prove(state: RangeState) -> Procedure[RangeProof]:
         repaired += found
         unswept = state.keys() - sweep.keys
         gone = yield from _look_up(state, sorted(unswept))
-        current = _Round(sweep.counted, (sweep.keys | unswept) - gone.keys() - lost.keys(), gone, lost)
+        current = Round(sweep.counted, (sweep.keys | unswept) - gone.keys() - lost.keys(), gone, lost)
         # A row that was said to be gone and is shown again is not gone: it has to be fetched.
         back = previous is not None and bool(previous.lost.keys() & sweep.keys - set(found))
         settled = current.agrees_with(previous) or (sweep.keys == state.keys() and current.hidden == 0)
@@ -164,7 +163,7 @@ def _prove(state: RangeState) -> Procedure[RangeProof]:
     raise _unsettled(state, f"its keys did not settle in {MAX_SWEEPS} sweeps")
 
 
-def _with_tried_count(state: RangeState, last: _Round) -> Procedure[_Round]:
+def _with_tried_count(state: RangeState, last: Round) -> Procedure[Round]:
     """The round with a count that is right about rows that are known; without one where no count is."""
     known = _sample(state, last.visible)
     if not known:
@@ -174,7 +173,7 @@ def _with_tried_count(state: RangeState, last: _Round) -> Procedure[_Round]:
     return replace(last, counted=(yield from count_otherwise(state, _in(known), len(known))))
 
 
-def _with_second_count(state: RangeState, last: _Round) -> Procedure[_Round]:
+def _with_second_count(state: RangeState, last: Round) -> Procedure[Round]:
     """Nothing is shown that a count could be tried on: two ways of counting must not contradict each other."""
     other = yield from count_otherwise(state)
     if other is None or other == last.counted:
@@ -249,14 +248,14 @@ def _by_ids(state: RangeState, batch: Sequence[str]) -> Procedure[Page]:
         for _ in range(1 + LACKING_LOOKS):
             page = yield from fetch(request, check, reading.policy, state.tally, can_halve=len(batch) > 1)
             state.tally.rows += len(page.ids)
-            if not lacking(state, page):
+            if not lacking(reading, page, state.hidden_fields):
                 break
     except TooHeavy:
         middle = len(batch) // 2
         left = yield from _by_ids(state, batch[:middle])
         right = yield from _by_ids(state, batch[middle:])
         return Page(left.records + right.records, left.ids + right.ids, left.size + right.size)
-    state.hidden_fields |= lacking(state, page)
+    state.hidden_fields |= lacking(reading, page, state.hidden_fields)
     return page
 
 
@@ -289,7 +288,7 @@ def _shown(state: RangeState, asked: Sequence[str], query: EncodedQuery) -> Proc
     return left | right
 
 
-def _explain(state: RangeState, last: _Round, repaired: Sequence[str]) -> RangeProof:
+def _explain(state: RangeState, last: Round, repaired: Sequence[str]) -> RangeProof:
     """Give every difference its cause. What is left over fails the range."""
     causes = [*_repaired(repaired), *_unreadable(state, last.visible)]
     for name in ("left_filter", "deleted"):
@@ -332,9 +331,11 @@ def _unreadable(state: RangeState, visible: set[str] | None = None) -> list[Caus
     return _cause("unreadable", -len(sys_ids), evidence, sys_ids)
 
 
-def _hidden_fields(state: RangeState) -> Cause:
-    names = ", ".join(sorted(state.hidden_fields))
-    return Cause("field_hidden", 0, f"no row of a page has {names}, in {1 + LACKING_LOOKS} sessions")
+def hidden_fields(names: Iterable[str]) -> list[Cause]:
+    """The cause for fields that no row of a page had, if there are any."""
+    if not (said := ", ".join(sorted(names))):
+        return []
+    return [Cause("field_hidden", 0, f"no row of a page has {said}, in {1 + LACKING_LOOKS} sessions")]
 
 
 def _batch(state: RangeState) -> int:

@@ -206,12 +206,12 @@ def _next_page(state: RangeState, limit: int) -> Procedure[tuple[Page, int]]:
     page = yield from fetch(request, check, reading.policy, state.tally, can_halve=limit > 1)
     state.tally.rows += len(page.ids)
     for _ in range(LACKING_LOOKS):
-        if not lacking(state, page):
+        if not lacking(reading, page, state.hidden_fields):
             break
         request = list_request(reading, state.bounds(), limit=limit, purpose="page", count=first or last, fresh=True)
         page = yield from fetch(request, check, reading.policy, state.tally, can_halve=limit > 1)
         state.tally.rows += len(page.ids)
-    state.hidden_fields |= lacking(state, page)
+    state.hidden_fields |= lacking(reading, page, state.hidden_fields)
     if first:
         state.counted = totals[-1]
     state.rest_agrees = last and totals[-1] == len(page.ids)
@@ -230,12 +230,11 @@ def _check_order(state: RangeState, ids: Sequence[str]) -> None:
         raise PageFault("duplicate_sys_id", f"sys_id {again} came before")
 
 
-def lacking(state: RangeState, page: Page) -> set[str]:
-    """Probed fields that no record of the page has, and that are not known to be hidden."""
+def lacking(reading: Reading, page: Page, hidden: set[str]) -> set[str]:
+    """Probed fields that no record of the page has, and that are not known to be ``hidden``."""
     if not page.records:
         return set()
-    asked = set(state.reading.probed) - state.hidden_fields
-    return {name for name in asked if state.reading.decoder.lacking(page.records, name)}
+    return {name for name in set(reading.probed) - hidden if reading.decoder.lacking(page.records, name)}
 
 
 def _deliver_until_hi(state: RangeState, page: Page) -> Procedure[bool]:
