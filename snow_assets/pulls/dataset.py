@@ -18,7 +18,7 @@ from snow_assets.errors import LandingError, LeaseHeld, PlanIncomplete, PublishR
 from snow_assets.pulls.columns import arrow_schema
 from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.plan import Plan, moment_of
-from snow_assets.pulls.sight import accept_hint, lacking_share, must_not_lose_fields, must_not_lose_sight
+from snow_assets.pulls.sight import accept_hint, lacking_share, must_not_hide, must_not_lose_fields, must_not_lose_sight
 
 if TYPE_CHECKING:  # totals look at what is published
     from snow_assets.pulls.totals import Totals
@@ -63,7 +63,7 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
     if table is not None and _newest_version(landing, table) >= version:
         landing.store.remove_scratch(plan.plan_id)
         return _dataset(landing, table, changed=False)
-    _must_not_hide(plan, totals, pull)
+    must_not_hide(plan, pull, totals.hidden)  # totals may be of before the pull said so
     if table is not None and not accept:
         _must_not_fall(plan, totals, _last_commit(landing, table))
     landed = landing.all_landed(plan)
@@ -171,17 +171,6 @@ def _dataset(landing: Landing, table: DeltaTable, *, changed: bool) -> Dataset:
         fields=fields,
         changed=changed,
     )
-
-
-def _must_not_hide(plan: Plan, totals: Totals, pull: PullConfig) -> None:
-    """The rule of ``reconcile``, for totals that were read back or written before the pull said so."""
-    if totals.hidden and pull.hidden_rows == "fail":
-        raise PublishRefused(
-            f"{totals.hidden} rows of plan {plan.plan_id} are hidden from this account",
-            key="hidden_rows",
-            value="fail",
-            hint="grant the account read access, or set hidden_rows: warn",
-        )
 
 
 def _must_not_fall(plan: Plan, totals: Totals, last: Mapping[str, str]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from snow_assets.config import PullConfig
 from snow_assets.errors import ForbiddenError, PublishRefused, RequestFailed
 from snow_assets.pulls.ledger import Ledger
 from snow_assets.pulls.plan import Plan, Slice
@@ -139,6 +140,17 @@ def lacking_share(ledgers: Iterable[Ledger]) -> float:
     """The share of slices with a page on which no row had some field that the plan saw; 0 to 1."""
     lacking = [any(one.cause == LACKING for one in ledger.differences) for ledger in ledgers]
     return sum(lacking) / max(1, len(lacking))
+
+
+def must_not_hide(plan: Plan, pull: PullConfig, hidden: int | None) -> None:
+    """Raise ``PublishRefused`` where rows are hidden and the pull says ``hidden_rows: fail``."""
+    if hidden and pull.hidden_rows == "fail":
+        raise PublishRefused(
+            f"{hidden} rows of plan {plan.plan_id} are hidden from this account",
+            key="hidden_rows",
+            value="fail",
+            hint="grant the account read access, or set hidden_rows: warn",
+        )
 
 
 def must_not_lose_sight(plan: Plan, ledgers: Sequence[Ledger]) -> None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from snow_assets.config import PullConfig
-from snow_assets.errors import LandingError, PlanIncomplete, PublishRefused
+from snow_assets.errors import LandingError, PlanIncomplete
 from snow_assets.pulls.columns import RowDigest
 from snow_assets.pulls.costs import noted_costs
 from snow_assets.pulls.dataset import published_plan
@@ -20,6 +20,7 @@ from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.ledger import Difference, Ledger
 from snow_assets.pulls.plan import Plan, Slice
 from snow_assets.pulls.receipt import render
+from snow_assets.pulls.sight import must_not_hide
 from snow_assets.servicenow.exchange import Tally
 from snow_assets.servicenow.pages import is_hex
 
@@ -89,13 +90,7 @@ def reconcile(plan: Plan, landing: Landing, pull: PullConfig) -> Totals:
     totals = _add_up(plan, landing, landed)
     landing.store.write(f"{plan.plan_id}/{TOTALS_FILE}", totals.to_json())
     landing.store.write(f"{plan.plan_id}/{RECEIPT_FILE}", render(totals, plan, landed).encode())
-    if totals.hidden and pull.hidden_rows == "fail":
-        raise PublishRefused(
-            f"{totals.hidden} rows of plan {plan.plan_id} are hidden from this account",
-            key="hidden_rows",
-            value="fail",
-            hint="grant the account read access, or set hidden_rows: warn",
-        )
+    must_not_hide(plan, pull, totals.hidden)
     return totals
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import trustme
 
 from snow_assets.config import Credentials
 from snow_assets.servicenow.client import Client
@@ -46,3 +47,17 @@ def client_of(instance: SimulatorServer) -> Iterator[ClientFactory]:
 @pytest.fixture
 def client(client_of: ClientFactory) -> Client:
     return client_of()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """A throw-away certificate authority."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The file of its certificate."""
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)

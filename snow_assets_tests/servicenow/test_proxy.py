@@ -42,18 +42,6 @@ def server() -> Iterator[SimulatorServer]:
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("authority") / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return str(path)
-
-
-@pytest.fixture(scope="module")
 def encrypted(authority: trustme.CA) -> Iterator[SimulatorServer]:
     """An instance whose certificate says that it is dev1.service-now.com."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
