@@ -22,6 +22,8 @@ _TABLE = re.compile(r"[A-Za-z0-9_]{1,80}")
 _FIELD = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _LONGEST_QUERY = 7000  # encoded; instances refuse a request line of more than about 8,000 with 414
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")
+_RELATIVE_DATE = re.compile(r"RELATIVE(GT|GE|LT|LE|EE)")
+_WALKED = re.compile(r"(?:^|\^(?:NQ|OR)?)([a-z_][a-z0-9_]*\.[a-z0-9_.]+)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -83,6 +85,7 @@ def _matching(pattern: re.Pattern[str], what: str) -> BeforeValidator:
 Count = Annotated[int, Field(strict=True)]
 Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Duration = Annotated[float, BeforeValidator(_no_bool), BeforeValidator(parse_duration), Field(allow_inf_nan=False)]
+Share = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 PullName = Annotated[str, _matching(_NAME, "a pull's name: up to 100 letters, digits and _, not starting with a digit")]
 GroupName = Annotated[str, _matching(_NAME, "a group's name: letters, digits and _, not starting with a digit")]
 TableName = Annotated[str, _matching(_TABLE, "a table's name, such as incident or cmdb_ci_server")]
@@ -90,7 +93,7 @@ FieldName = Annotated[str, _matching(_FIELD, "a field's name, such as state or c
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
 
 
 class InstanceConfig(_Model):
@@ -155,6 +158,11 @@ def _timeout(value: object) -> object:
     return {"read": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _switch(value: object) -> object:
+    """YAML 1.1 takes a bare ``off`` for a boolean."""
+    return "off" if value is False else value
+
+
 def _display_value(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
@@ -176,6 +184,16 @@ class PullConfig(_Model):
     max_wait: Annotated[Duration, Field(ge=0)] = 900.0
     max_plan_age: Annotated[Duration, Field(gt=0)] = 86_400.0
     key: Annotated[tuple[FieldName, ...], Field(min_length=1)] | None = None
+    mode: Literal["full", "delta"] = "full"
+    cursor: FieldName = "sys_updated_on"
+    overlap: Annotated[Duration, Field(ge=0)] = 900.0
+    lag: Annotated[Duration, Field(ge=0)] = 120.0
+    verify_every: Annotated[Duration, Field(ge=0)] = 604_800.0
+    deletes: Annotated[Literal["audit", "keys", "both", "off"], BeforeValidator(_switch)] = "audit"
+    max_deleted: Annotated[Share, Field(ge=0, le=1)] = 0.1
+    on_change: Literal["evolve", "freeze"] = Field("evolve", alias="schema")
+    keep: Annotated[Duration, Field(gt=0)] | None = None
+    corpus: Annotated[bool, Field(strict=True)] = False
     hidden_rows: Literal["warn", "fail"] = "warn"
     unreadable_rows: Literal["fail", "skip"] = "fail"
     schedule: Annotated[Schedule, BeforeValidator(_schedule)] | None = None
@@ -202,6 +220,17 @@ class PullConfig(_Model):
             raise ValueError("has a line break or a tab in it; write the query on one line")
         return value.strip()
 
+    @model_validator(mode="after")
+    def _check_delta(self) -> PullConfig:
+        if self.mode == "delta":
+            check_delta(self)
+        return self
+
+    @property
+    def delta_fields(self) -> tuple[str, ...]:
+        """What tells two versions of a row apart, besides their sys_id: landed by every delta pull."""
+        return tuple(dict.fromkeys((self.cursor, "sys_mod_count")))
+
     @field_validator("fields", "key")
     @classmethod
     def _check_distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -209,6 +238,33 @@ class PullConfig(_Model):
         if twice:
             raise ValueError(f"names {twice} twice")
         return value
+
+
+def check_delta(pull: PullConfig) -> None:
+    """Raise ``ValueError`` where a pull changes in ways that its cursor cannot show.
+
+    A relative date moves with the clock, what is read through a reference changes with another record, and display
+    values with the account's language and zone: none of these touches the row's own cursor. Where every delta is a
+    verification sweep (``verify_every: 0``), the first is seen all the same.
+    """
+    if pull.key:
+        raise ValueError("mode: delta needs rows with a sys_id, so it cannot have a key of its own")
+    if "." in pull.cursor:
+        raise ValueError("cursor must be a field of the table itself")
+    if pull.verify_every == 0:
+        return
+    sweep = "set verify_every: 0, so that each delta is a verification sweep, or mode: full"
+    query = pull.query
+    if "javascript:" in query or _RELATIVE_DATE.search(query):
+        raise ValueError(f"mode: delta cannot follow a relative date, which moves without the rows; {sweep}")
+    walked = _WALKED.search(query)
+    if walked:
+        raise ValueError(f"mode: delta cannot follow {walked[1]}, which changes with another record; {sweep}")
+    far = next((field for field in pull.fields or () if "." in field), None)
+    if far:
+        raise ValueError(f"mode: delta cannot follow the field {far}, which changes with another record; {sweep}")
+    if pull.display_value == "true":
+        raise ValueError(f"mode: delta needs stored values, and display_value: true has none; {sweep}")
 
 
 class Settings(_Model):

@@ -16,7 +16,7 @@ from snow_assets.config_wording import harmless, hint_of, message_of, shown
 from snow_assets.errors import ConfigError
 
 _TOP = ("pulls", "instance", "defaults")
-_PULL = tuple(name for name in PullConfig.model_fields if name != "name")
+_PULL = tuple(field.alias or name for name, field in PullConfig.model_fields.items() if name != "name")
 _DEFAULTS = tuple(name for name in _PULL if name != "table")
 _MOST_NODES = 100_000
 _SHAPE = "it needs a map pulls: with a map such as NAME: {table: TABLE}"

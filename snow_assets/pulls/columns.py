@@ -26,9 +26,13 @@ _ENCODER = msgspec.json.Encoder()
 _DIGEST_RANGE = 1 << 128
 
 
-def arrow_schema(fields: Sequence[str]) -> pa.Schema:
-    """One struct column per field, in order."""
-    return pa.schema([pa.field(name, CELL_TYPE) for name in fields])
+PLAN_COLUMN = "_plan"  # of delta pulls: the plan that saw this version of the row
+
+
+def arrow_schema(fields: Sequence[str], *, plan: bool = False) -> pa.Schema:
+    """One struct column per field, in order; ``plan`` adds the text column ``_plan``, see ``PLAN_COLUMN``."""
+    columns = [pa.field(name, CELL_TYPE) for name in fields]
+    return pa.schema([*columns, pa.field(PLAN_COLUMN, pa.string())] if plan else columns)
 
 
 def to_table(

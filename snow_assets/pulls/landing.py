@@ -57,6 +57,14 @@ class Landing:
         """Whether the files lie in a local folder."""
         return isinstance(self.store, LocalStore)
 
+    def beside(self, what: str) -> Store:
+        """The store of what belongs to the pull and lies beside its landing: ``<pull>.<what>``.
+
+        No pull can bear that name, and no reader of the dataset looks there. ``current`` is the table of current rows,
+        ``marks`` holds which rows went away, ``sweeps`` the keys that were swept.
+        """
+        return open_store(self.location.removesuffix(f"/{self.pull}"), f"{self.pull}.{what}")
+
     def check_writable(self) -> None:
         """Raise ``LandingError`` where a write would fail. Writes nothing."""
         self.store.check_writable()

@@ -49,6 +49,10 @@ class Plan:
     ``as_of`` is the instance's clock when the plan was made (aware, UTC). ``counted`` is the Aggregate API's count,
     ``None`` where it was refused; it is advisory. ``identity`` holds the parts of the fingerprint in plain words.
     ``probed`` are the fields that the plan saw in a row; ``types`` are the dictionary's, by field, where readable.
+    ``mode`` is the pull's. A delta pull's plan is a *base* (``since`` is ``None``: every row) or a *delta*: the rows
+    whose cursor lies at or after ``since`` (aware, UTC); ``base`` is the id of the plan that its chain began with.
+    Its rows are landed with the column ``_plan``, and ``as_of`` is the clock less the pull's lag: the next watermark.
+    ``verify``: the keys of all that matches are compared with what is known.
     ``witnesses`` are sys_ids of some rows that were visible: were they hidden later, a right was lost meanwhile.
     """
 
@@ -70,6 +74,21 @@ class Plan:
     key: tuple[str, ...] = ()
     relative_dates: bool = False
     witnesses: tuple[str, ...] = ()
+    mode: str = "full"
+    base: str = ""
+    since: datetime | None = None
+    verify: bool = False
+    cursor: str = ""
+
+    @property
+    def is_delta(self) -> bool:
+        """Whether it reads a window only, on top of a base."""
+        return self.since is not None
+
+    @property
+    def base_query(self) -> str:
+        """The pull's own query, without the window of a delta."""
+        return str(self.identity.get("base_query", self.query))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -98,6 +117,7 @@ class Plan:
         """The content of ``plan.json``."""
         data = asdict(self)
         data["as_of"] = self.as_of.isoformat()
+        data["since"] = self.since.isoformat() if self.since else None
         data["fingerprint"] = self.fingerprint
         data["format"] = FORMAT_VERSION
         data["digest"] = _digest(data)
@@ -118,6 +138,8 @@ class Plan:
             whole = digest is None or digest == _digest({**data, "format": FORMAT_VERSION})
             fingerprint = data.pop("fingerprint")
             data["as_of"] = datetime.fromisoformat(data["as_of"])
+            since = data.pop("since", None)  # the first plans were all full
+            data["since"] = datetime.fromisoformat(since) if since else None
             data["slices"] = tuple(Slice(**piece) for piece in data["slices"])
             for name in ("fields", "probed", "key", "witnesses"):
                 data[name] = tuple(data.get(name, ()) if name == "witnesses" else data[name])
