@@ -8,7 +8,8 @@ from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.lease import lease, lease_holder
 from snow_assets.pulls.ledger import Difference, Ledger
 from snow_assets.pulls.plan import Plan, Slice
-from snow_assets.pulls.planning import Planned, Preview, look, make_plan
+from snow_assets.pulls.planning import Planned, make_plan
+from snow_assets.pulls.preview import Preview, look
 from snow_assets.pulls.status import PullStatus, missing_keys, pull_status
 from snow_assets.pulls.totals import Totals, read_totals, reconcile
 

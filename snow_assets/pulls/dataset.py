@@ -19,6 +19,7 @@ from snow_assets.pulls.columns import arrow_schema
 from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.plan import Plan, moment_of
 from snow_assets.pulls.sight import accept_hint, lacking_share, must_not_hide, must_not_lose_fields, must_not_lose_sight
+from snow_assets.pulls.window import Chain, chain_fingerprint, chain_of, verified_at
 
 if TYPE_CHECKING:  # totals look at what is published
     from snow_assets.pulls.totals import Totals
@@ -33,7 +34,8 @@ PREFIX = "snow_assets."  # of our keys in a commit's metadata
 class Dataset:
     """What a pull has published. ``files`` are the paths or URLs of its Parquet files; ``plan`` is the newest one's id.
 
-    ``changed`` tells whether this call made the commit.
+    ``changed`` tells whether this call made the commit. Of a delta pull (``mode``), the files hold every version that
+    was seen since the plan ``base``, and ``rows`` is what the newest plan saw; current rows are a table of their own.
     """
 
     pull: str
@@ -44,6 +46,8 @@ class Dataset:
     rows: int
     fields: tuple[str, ...]
     changed: bool = False
+    mode: str = "full"
+    base: str = ""
 
 
 def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, accept: bool = False) -> Dataset:
@@ -64,12 +68,13 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
         landing.store.remove_scratch(plan.plan_id)
         return _dataset(landing, table, changed=False)
     must_not_hide(plan, pull, totals.hidden)  # totals may be of before the pull said so
-    if table is not None and not accept:
-        _must_not_fall(plan, totals, _last_commit(landing, table))
+    before = {} if table is None else _last_commit(landing, table)
+    _must_extend(plan, before)
+    if not accept and not plan.is_delta:
+        _must_not_fall(plan, totals, before)
     landed = landing.all_landed(plan)
     if not accept:
         must_not_lose_sight(plan, [file.ledger for file in landed.values()])
-        before = {} if table is None else _last_commit(landing, table)
         must_not_lose_fields(plan, [file.ledger for file in landed.values()], float(before.get("lacking") or "0"))
     if len(landed) != len(plan.slices):
         raise PlanIncomplete("lost files since its totals: nothing is published", key="plan", value=plan.plan_id)
@@ -77,7 +82,7 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
         hint = "reconcile it again: materialise its totals"
         raise PlanIncomplete("has other files than its totals saw", key="plan", value=plan.plan_id, hint=hint)
     actions = [_add_action(file, plan) for file in landed.values() if file.ledger.landed]
-    properties = _properties(plan, totals, version, lacking_share(file.ledger for file in landed.values()))
+    properties = _properties(plan, totals, version, before, lacking_share(file.ledger for file in landed.values()))
     _commit(landing, table, plan, actions, properties, pull.description)
     landing.store.remove_scratch(plan.plan_id)
     published = _open(landing)
@@ -96,6 +101,12 @@ def published_plan(landing: Landing) -> str | None:
     """The id of the newest published plan, or ``None``. Raises ``LandingError`` as ``publish``."""
     table = _open(landing)
     return None if table is None else str(_last_commit(landing, table).get("plan", ""))
+
+
+def published_chain(landing: Landing) -> Chain | None:
+    """The chain of a delta pull's dataset, on which the next delta goes; ``None`` where the next plan is a base."""
+    table = _open(landing)
+    return None if table is None else chain_of(_last_commit(landing, table))
 
 
 def _open(landing: Landing) -> DeltaTable | None:
@@ -170,13 +181,32 @@ def _dataset(landing: Landing, table: DeltaTable, *, changed: bool) -> Dataset:
         rows=int(commit.get("landed", "0")),
         fields=fields,
         changed=changed,
+        mode=commit.get("mode", "full"),
+        base=commit.get("base", ""),
     )
+
+
+def _must_extend(plan: Plan, last: Mapping[str, str]) -> None:
+    """A delta belongs on the chain that it was planned for: another base may have been published meanwhile."""
+    chain = chain_of(last)
+    if plan.is_delta and (chain is None or (chain.base, chain.fingerprint) != (plan.base, _chain(plan))):
+        raise PlanIncomplete(
+            f"is a delta on {plan.base}, which is not what is published",
+            key="plan",
+            value=plan.plan_id,
+            hint=f"start a new plan with snow-assets pull {plan.pull} --new",
+        )
+
+
+def _chain(plan: Plan) -> str:
+    return chain_fingerprint(plan.identity)
 
 
 def _must_not_fall(plan: Plan, totals: Totals, last: Mapping[str, str]) -> None:
     """An account that lost a role must not replace a good dataset with an empty one."""
-    before = int(last.get("landed", "0"))
-    if not before or last.get("query") != plan.query or last.get("table") != plan.table:
+    before = int(last.get("known") or last.get("landed", "0"))
+    query = last.get("base_query", last.get("query"))
+    if not before or query != plan.base_query or last.get("table") != plan.table:
         return
     hidden_before = int(last.get("hidden") or "0") / max(1, before + int(last.get("hidden") or "0"))
     hidden_now = (totals.hidden or 0) / max(1, totals.landed + (totals.hidden or 0))
@@ -204,7 +234,7 @@ def _add_action(file: LandedFile, plan: Plan) -> AddAction:
     return AddAction(file.path, file.size, {}, moment, True, msgspec.json.encode(stats).decode())
 
 
-def _properties(plan: Plan, totals: Totals, version: int, lacking: float) -> CommitProperties:
+def _properties(plan: Plan, totals: Totals, version: int, last: Mapping[str, str], lacking: float) -> CommitProperties:
     ours: dict[str, Any] = {
         "plan": plan.plan_id,
         "fingerprint": plan.fingerprint,
@@ -217,6 +247,15 @@ def _properties(plan: Plan, totals: Totals, version: int, lacking: float) -> Com
         "digest": totals.digest,
         "lacking": f"{lacking:.3f}",
     }
+    if plan.mode == "delta":
+        ours |= {
+            "mode": "delta",
+            "base": plan.base or plan.plan_id,
+            "base_query": plan.base_query,
+            "chain": _chain(plan),
+            "verified": verified_at(plan, chain_of(last)).isoformat(),
+            "known": last["known"] if plan.is_delta else totals.landed,  # rows of the base
+        }
     metadata = {PREFIX + key: str(value) for key, value in ours.items()}
     return CommitProperties(custom_metadata=metadata, app_transactions=[Transaction(APPLICATION, version)])
 
@@ -229,10 +268,13 @@ def _commit(
     properties: CommitProperties,
     description: str,
 ) -> None:
-    schema = Schema.from_arrow(arrow_schema(plan.fields))
+    schema = Schema.from_arrow(arrow_schema(plan.fields, plan=plan.mode == "delta"))
     if table is not None:
         with _log_of(landing):
-            table.create_write_transaction(list(actions), "overwrite", schema, commit_properties=properties)
+            if plan.is_delta:
+                _add_columns(table, schema)
+            mode = "append" if plan.is_delta else "overwrite"
+            table.create_write_transaction(list(actions), mode, schema, commit_properties=properties)
         return
     try:
         with _log_of(landing):
@@ -249,3 +291,12 @@ def _commit(
         if _open(landing) is not None:  # there was none before
             raise _published_meanwhile(landing) from None
         raise
+
+
+def _add_columns(table: DeltaTable, schema: Schema) -> None:
+    """Columns that came since: null in older files. A commit of its own, which may be made again after a crash."""
+    known = {field.name for field in table.schema().fields}
+    new = [field for field in schema.fields if field.name not in known]
+    if new:
+        table.alter.add_columns(new)
+        table.update_incremental()

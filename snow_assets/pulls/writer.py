@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from snow_assets.errors import SliceFailed
-from snow_assets.pulls.columns import RowDigest, arrow_schema, holds_record, repeating_columns, to_table
+from snow_assets.pulls.columns import PLAN_COLUMN, RowDigest, arrow_schema, holds_record, repeating_columns, to_table
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.ledger import FOOTER_KEY, Ledger
 from snow_assets.pulls.plan import Plan, Slice
@@ -33,7 +33,8 @@ class SliceWriter:
         self._plan = plan
         self._piece = piece
         self._decoder = decoder
-        self._schema = arrow_schema(plan.fields)
+        self._rows_schema = arrow_schema(plan.fields)
+        self._schema = arrow_schema(plan.fields, plan=plan.mode == "delta")
         self._digest = RowDigest()
         self._scratch = landing.store.scratch(self.path)
         self._merged = self._scratch.with_name(self._scratch.name + "-merged")
@@ -64,17 +65,23 @@ class SliceWriter:
         Raises ``SliceFailed`` where the columns are not those of the rows that were proven.
         """
         self._digest.add_records(page.records)
-        table = to_table(page.records, self._decoder, self._plan.display_value, self._schema)
+        table = to_table(page.records, self._decoder, self._plan.display_value, self._rows_schema)
         self._must_hold(table, page)
         self.rows += len(page.ids)
         if page.repaired:
-            self._repaired.append(table)
+            self._repaired.append(self._told(table))
             return
         if self._writer is None:
             self._dictionary = repeating_columns(table)
             self._writer = self._open(self._scratch)
-        self._writer.write_table(table)
+        self._writer.write_table(self._told(table))
         self._ids += [min(page.ids), max(page.ids)]
+
+    def _told(self, table: pa.Table) -> pa.Table:
+        """With the column that says which plan saw the rows, where there is one."""
+        if PLAN_COLUMN not in self._schema.names:
+            return table
+        return table.append_column(PLAN_COLUMN, pa.array([self._plan.plan_id] * table.num_rows, pa.string()))
 
     def _must_hold(self, table: pa.Table, page: Page) -> None:
         """Every sys_id is held against the page, and one row of it value by value: all of them would cost too much."""
@@ -124,7 +131,7 @@ class SliceWriter:
             path,
             self._schema,
             compression="zstd",
-            use_dictionary=self._dictionary or False,
+            use_dictionary=[*self._dictionary, *self._schema.names[len(self._rows_schema.names) :]] or False,
             write_statistics=True,
             write_page_checksum=True,
         )
