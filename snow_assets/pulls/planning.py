@@ -23,6 +23,7 @@ from snow_assets.servicenow.boundaries import Chain, find_chain, join_chains, pr
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.exchange import Tally
 from snow_assets.servicenow.pages import DictDecoder
+from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import Reading
 
 WITNESSES = 20  # rows remembered as visible
@@ -109,7 +110,7 @@ def _goes_on(plan: Plan, preview: Preview, pull: PullConfig) -> bool:
 
 def _freeze(pull: PullConfig, client: Client, preview: Preview) -> Plan:
     per_slice = preview.slice_rows(pull)
-    slices = _slices(pull, client, preview, per_slice)
+    slices = cut(pull, client, preview.query, preview.counted, per_slice, preview.cost)
     witnesses = _witnesses(client, preview) if slices[0].rows != 0 and not pull.key else ()
     window = preview.window
     return Plan(
@@ -146,15 +147,16 @@ def _witnesses(client: Client, preview: Preview) -> tuple[str, ...]:
     return tuple(text(record, "sys_id") for record in found)
 
 
-def _slices(pull: PullConfig, client: Client, preview: Preview, rows: int) -> tuple[Slice, ...]:
+def cut(
+    pull: PullConfig, client: Client, query: EncodedQuery, counted: int | None, rows: int, cost: Tally
+) -> tuple[Slice, ...]:
     """The slices that tile the keys: one where the count says so, else by chained probes, chains in parallel."""
-    counted = preview.counted
     if pull.key or (counted is not None and counted <= rows):
         return (Slice(0, None, None, counted),)
     reading = Reading(
         table=pull.table,
-        query=preview.query,
-        fields=preview.fields,
+        query=query,
+        fields=(),  # boundaries are sys_ids alone
         display_value=pull.display_value,
         page_size=pull.page_size,
         decoder=DictDecoder(),
@@ -177,7 +179,7 @@ def _slices(pull: PullConfig, client: Client, preview: Preview, rows: int) -> tu
     except Cancelled as stopped:
         raise stopped.__cause__ if isinstance(stopped.__cause__, SnowError) else stopped from None
     for _, tally in found:
-        preview.cost.add(tally)
+        cost.add(tally)
     ranges = join_chains([links for links, _ in found], rows)
     return tuple(Slice(piece.offset, piece.lo, piece.hi, piece.rows) for piece in ranges)
 

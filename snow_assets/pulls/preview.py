@@ -79,7 +79,7 @@ def look(pull: PullConfig, client: Client, chain: Chain | None = None) -> Previe
     if window is not None:
         query = EncodedQuery.parse(query.where(window.term))
         identity |= {"query": query.where(), "window": window.term}
-    counted = _count(client, pull.table, query, tally)
+    counted = advisory_count(client, pull.table, query, tally)
     if not probed and counted != 0:
         _must_be_provable(pull, query, types)
     return Preview(
@@ -195,7 +195,7 @@ def _must_be_provable(pull: PullConfig, query: EncodedQuery, types: dict[str, st
         )
 
 
-def _count(client: Client, table: str, query: EncodedQuery, tally: Tally) -> int | None:
+def advisory_count(client: Client, table: str, query: EncodedQuery, tally: Tally) -> int | None:
     """The Aggregate API's count, advisory: a refused, slow or malformed one ends nothing."""
     try:
         return client.run(count(table, query, client.policy, tally), tally=tally)
