@@ -62,13 +62,13 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
     """
     if (totals.plan, totals.fingerprint) != (plan.plan_id, plan.fingerprint) or totals.missing:
         raise PlanIncomplete("is not complete: nothing is published", key="plan", value=plan.plan_id)
-    table = _open(landing)
+    table = open_table(landing)
     version = int(moment_of(plan.plan_id).timestamp())
     if table is not None and _newest_version(landing, table) >= version:
         landing.store.remove_scratch(plan.plan_id)
         return _dataset(landing, table, changed=False)
     must_not_hide(plan, pull, totals.hidden)  # totals may be of before the pull said so
-    before = {} if table is None else _last_commit(landing, table)
+    before = {} if table is None else last_commit(landing, table)
     _must_extend(plan, before)
     if not accept and not plan.is_delta:
         _must_not_fall(plan, totals, before)
@@ -85,7 +85,7 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
     properties = _properties(plan, totals, version, before, lacking_share(file.ledger for file in landed.values()))
     _commit(landing, table, plan, actions, properties, pull.description)
     landing.store.remove_scratch(plan.plan_id)
-    published = _open(landing)
+    published = open_table(landing)
     if published is None:
         raise LandingError("the published table cannot be read back", key="data", value=landing.location)
     return _dataset(landing, published, changed=True)
@@ -93,24 +93,25 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
 
 def published(landing: Landing) -> Dataset | None:
     """The dataset as it is now, or ``None`` where nothing was published. Raises ``LandingError`` as ``publish``."""
-    table = _open(landing)
+    table = open_table(landing)
     return None if table is None else _dataset(landing, table, changed=False)
 
 
 def published_plan(landing: Landing) -> str | None:
     """The id of the newest published plan, or ``None``. Raises ``LandingError`` as ``publish``."""
-    table = _open(landing)
-    return None if table is None else str(_last_commit(landing, table).get("plan", ""))
+    table = open_table(landing)
+    return None if table is None else str(last_commit(landing, table).get("plan", ""))
 
 
 def published_chain(landing: Landing) -> Chain | None:
     """The chain of a delta pull's dataset, on which the next delta goes; ``None`` where the next plan is a base."""
-    table = _open(landing)
-    return None if table is None else chain_of(_last_commit(landing, table))
+    table = open_table(landing)
+    return None if table is None else chain_of(last_commit(landing, table))
 
 
-def _open(landing: Landing) -> DeltaTable | None:
-    with _log_of(landing):
+def open_table(landing: Landing) -> DeltaTable | None:
+    """The dataset's table, or ``None`` where nothing was published. Raises ``LandingError`` as ``publish``."""
+    with log_of(landing):
         if not landing.store.list("_delta_log"):
             return None
         try:
@@ -120,7 +121,7 @@ def _open(landing: Landing) -> DeltaTable | None:
 
 
 @contextmanager
-def _log_of(landing: Landing) -> Iterator[None]:
+def log_of(landing: Landing) -> Iterator[None]:
     """What deltalake or the disk says of the table's log, as an error of ours."""
     try:
         yield
@@ -142,13 +143,13 @@ def _published_meanwhile(landing: Landing) -> LeaseHeld:
 
 def _newest_version(landing: Landing, table: DeltaTable) -> int:
     """Of our transactions: seconds since the epoch of the newest published plan, or 0."""
-    with _log_of(landing):
+    with log_of(landing):
         return table.transaction_version(APPLICATION) or 0
 
 
-def _last_commit(landing: Landing, table: DeltaTable) -> dict[str, str]:
+def last_commit(landing: Landing, table: DeltaTable) -> dict[str, str]:
     """Our part of the metadata of the newest commit of ours."""
-    with _log_of(landing):
+    with log_of(landing):
         return _newest_of_ours(landing, table)
 
 
@@ -168,8 +169,8 @@ def _newest_of_ours(landing: Landing, table: DeltaTable) -> dict[str, str]:
 
 
 def _dataset(landing: Landing, table: DeltaTable, *, changed: bool) -> Dataset:
-    commit = _last_commit(landing, table)
-    with _log_of(landing):
+    commit = last_commit(landing, table)
+    with log_of(landing):
         paths = pa.table(table.get_add_actions()).column("path").to_pylist()  # file_uris() are quoted, files are not
         fields = tuple(field.name for field in table.schema().fields)
     return Dataset(
@@ -270,14 +271,14 @@ def _commit(
 ) -> None:
     schema = Schema.from_arrow(arrow_schema(plan.fields, plan=plan.mode == "delta"))
     if table is not None:
-        with _log_of(landing):
+        with log_of(landing):
             if plan.is_delta:
                 _add_columns(table, schema)
             mode = "append" if plan.is_delta else "overwrite"
             table.create_write_transaction(list(actions), mode, schema, commit_properties=properties)
         return
     try:
-        with _log_of(landing):
+        with log_of(landing):
             create_table_with_add_actions(
                 landing.delta_location,
                 schema,
@@ -288,7 +289,7 @@ def _commit(
                 commit_properties=properties,
             )
     except LandingError:
-        if _open(landing) is not None:  # there was none before
+        if open_table(landing) is not None:  # there was none before
             raise _published_meanwhile(landing) from None
         raise
 
