@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from snow_assets.simulator.access import Access
-from snow_assets.simulator.dictionary import NUMBER_TYPES, exists, resolve_path
+from snow_assets.simulator.dictionary import NUMBER_TYPES, exists
 from snow_assets.simulator.display import shower
 from snow_assets.simulator.operands import converter, getter
 from snow_assets.simulator.query import Query, QueryForbiddenError
@@ -34,7 +34,7 @@ def statistics(access: Access, asked: Asked, table: str) -> Reply:
     if {table, "*"} & knobs.denied_aggregates or table in knobs.denied_tables | knobs.closed_tables:
         return failure(403, UNREADABLE[0], f"No permission to read table '{table}'")
     wanted = {figure: _names(asked, f"sysparm_{figure}_fields") for figure in _FIGURES}
-    groups = [name for name in _names(asked, "sysparm_group_by") if resolve_path(table, name)]
+    groups = [name for name in _names(asked, "sysparm_group_by") if access.store.columns.resolve(table, name)]
     used = [*groups, *(name for names in wanted.values() for name in names)]
     if access.hidden_fields(table) & set(used):
         return failure(403, *UNREADABLE)
@@ -43,7 +43,9 @@ def statistics(access: Access, asked: Asked, table: str) -> Reply:
     except QueryForbiddenError:
         return failure(403, *UNREADABLE)
     counted = asked.flag("sysparm_count")
-    figures = {name: [one for one in names if resolve_path(table, one)] for name, names in wanted.items()}
+    figures = {
+        name: [one for one in names if access.store.columns.resolve(table, one)] for name, names in wanted.items()
+    }
     if not groups:
         document: Any = {"stats": _whole(access, table, query, figures, counted=counted)}
     else:
@@ -76,7 +78,7 @@ def _stats(
 
 
 def _figure(access: Access, table: str, figure: str, name: str, rows: Sequence[Row]) -> str:
-    path = resolve_path(table, name)
+    path = access.store.columns.resolve(table, name)
     if path is None:
         return ""
     stored = getter(path, access.store)
@@ -103,7 +105,7 @@ def _grouped(
     figures: Mapping[str, Sequence[str]],
     counted: bool,
 ) -> list[dict[str, Any]]:
-    paths = [path for name in groups if (path := resolve_path(table, name))]
+    paths = [path for name in groups if (path := access.store.columns.resolve(table, name))]
     getters = [getter(path, access.store) for path in paths]
     shows = [shower(path.column, access.store, access.viewer) for path in paths]
     by_key: dict[tuple[str, ...], list[Row]] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from snow_assets.simulator.access import Access
-from snow_assets.simulator.dictionary import column_map
 from snow_assets.simulator.generate import attachment_bytes
 from snow_assets.simulator.query import QueryForbiddenError
 from snow_assets.simulator.select import select
@@ -62,7 +61,7 @@ def _find(access: Access, sys_id: str) -> Row | None:
 
 def _metadata(access: Access, asked: Asked, row: Row) -> dict[str, str]:
     base = access.knobs.canonical_url or asked.host
-    known = {name: row.get(name, "") for name in column_map(_TABLE)}
+    known = {name: row.get(name, "") for name in access.store.columns.of(_TABLE)}
     return {**known, "download_link": f"{base}/api/now/attachment/{row['sys_id']}/file"}
 
 

@@ -4,15 +4,19 @@
 removes all, or the one that ``?id=N`` names. ``GET /simulator/requests`` returns the request log (``?last=N`` the
 newest N), ``DELETE`` empties it. ``GET /simulator/clock`` tells the instance's time, ``POST`` with a body such as
 ``2016-05-01 12:00:00`` moves it there, replaying an event log on the way. ``GET /simulator/knobs`` shows how the
-instance is set, ``POST`` with a JSON map such as ``{"invalid_terms": "no_rows"}`` sets it.
+instance is set, ``POST`` with a JSON map such as ``{"invalid_terms": "no_rows"}`` sets it. ``GET /simulator/columns``
+lists the columns of ``?table=incident``; ``POST`` with a JSON map such as ``{"name": "u_color", "type": "string"}``
+adds one, or changes the one of that name; ``DELETE`` with ``&name=u_color`` removes it.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from snow_assets.simulator.clock import parse_moment
+from snow_assets.simulator.dictionary import exists
 from snow_assets.simulator.faults import describe, read_rules
 from snow_assets.simulator.knobs import configure, described
 from snow_assets.simulator.wire import Asked, Reply, failure, json_reply
@@ -34,8 +38,10 @@ def control(sim: Simulator, asked: Asked) -> Reply:
             return _clock(sim, asked)
         case "knobs":
             return _knobs(sim, asked)
+        case "columns":
+            return _columns(sim, asked)
         case _:
-            return failure(404, "No such control", "known below /simulator/: faults, requests, clock, knobs")
+            return failure(404, "No such control", "known below /simulator/: faults, requests, clock, knobs, columns")
 
 
 def _faults(sim: Simulator, asked: Asked) -> Reply:
@@ -79,3 +85,28 @@ def _knobs(sim: Simulator, asked: Asked) -> Reply:
         except ValueError as error:
             return failure(400, "Invalid knob", str(error))
     return json_reply({"knobs": described(sim.knobs)})
+
+
+def _columns(sim: Simulator, asked: Asked) -> Reply:
+    table, name = asked.params.get("table", ""), asked.params.get("name", "")
+    if not exists(table):
+        return failure(400, "Invalid table", f"there is no table {table!r}: name one with ?table=")
+    try:
+        if asked.method == "POST":
+            _alter(sim, table, json.loads(asked.body))
+        elif asked.method == "DELETE":
+            sim.drop_column(table, name)
+    except (ValueError, TypeError, KeyError) as error:
+        return failure(400, "Invalid column", str(error))
+    return json_reply({"columns": [asdict(column) for column in sim.store.columns.of(table).values()]})
+
+
+def _alter(sim: Simulator, table: str, parts: dict[str, Any]) -> None:
+    """Change the column that ``parts`` name, or add it where the table has none of that name."""
+    name = str(parts.pop("name"))
+    if "choices" in parts:
+        parts["choices"] = tuple((str(value), str(label)) for value, label in parts["choices"])
+    if name in sim.store.columns.of(table):
+        sim.change_column(table, name, **parts)
+    else:
+        sim.add_column(table, name, **parts)

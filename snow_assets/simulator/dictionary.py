@@ -1,27 +1,11 @@
-"""What the server asks of the schema: columns by name, families of tables, dot-walked paths."""
+"""What the server asks of the schema: families of tables, their titles and labels. See ``columns`` for columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 
-from snow_assets.simulator.schema import SCHEMA, ColumnDef, ancestors, columns_of, descendants, display_column
+from snow_assets.simulator.schema import SCHEMA, ancestors, descendants, display_column
 from snow_assets.simulator.views import VIEWS
-
-__all__ = [
-    "Path",
-    "column_map",
-    "exists",
-    "family",
-    "has_classes",
-    "is_view",
-    "label_of",
-    "lineage",
-    "resolve_path",
-    "root_of",
-    "title_column",
-]
 
 NUMBER_TYPES = frozenset({"integer", "longint", "decimal", "float", "percent_complete", "currency", "price"})
 DATE_TIME_TYPES = frozenset({"glide_date_time", "due_date"})
@@ -38,13 +22,6 @@ def exists(table: str) -> bool:
 def is_view(table: str) -> bool:
     """Whether this is a database view: read-only, its rows without a sys_id."""
     return table in VIEWS
-
-
-@cache
-def column_map(table: str) -> Mapping[str, ColumnDef]:
-    """Columns of a table by name, inherited ones first; a child's own definition wins."""
-    columns = VIEWS[table].columns if table in VIEWS else columns_of(table)
-    return {column.name: column for column in columns}
 
 
 @cache
@@ -81,39 +58,3 @@ def label_of(table: str) -> str:
     """The label of a table, or the name itself where there is no such table."""
     known = SCHEMA.get(table) or VIEWS.get(table)
     return known.label if known else table
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """A column reached by walking ``hops`` references from a table; ``table`` is where the column lives."""
-
-    hops: tuple[ColumnDef, ...]
-    column: ColumnDef
-    table: str
-
-    @property
-    def local(self) -> bool:
-        """Whether the column is the row's own."""
-        return not self.hops
-
-
-@cache
-def resolve_path(table: str, name: str) -> Path | None:
-    """Find ``caller_id.department.name`` from a table; None where some part does not exist.
-
-    ``ref_<class>`` as a part narrows a reference to a parent table to one of its classes.
-    """
-    *walk, last = name.split(".")
-    hops: list[ColumnDef] = []
-    current = table
-    for part in walk:
-        if part.startswith("ref_") and part[4:] in family(current):
-            current = part[4:]
-            continue
-        hop = column_map(current).get(part)
-        if hop is None or hop.type == "glide_list" or not exists(hop.reference):
-            return None
-        hops.append(hop)
-        current = hop.reference
-    column = column_map(current).get(last)
-    return Path(tuple(hops), column, current) if column else None

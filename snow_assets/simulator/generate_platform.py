@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snow_assets.simulator.generate_rows import Row, named_id
-from snow_assets.simulator.schema import SCHEMA, ColumnDef, TableDef, choice_override
+from snow_assets.simulator.schema import SCHEMA, Choices, ColumnDef, TableDef, choice_overrides
 
 _BORN = "2014-05-01 00:00:07"
 _TOUCHED = "2026-01-12 03:14:15"
@@ -90,21 +90,23 @@ def _dictionary(table: TableDef) -> list[Row]:
         audit="true" if table.name in ("incident", "problem", "change_request", "cmdb_ci") else "false",
         column_label=table.label,
     )
-    return [head, *(_column_entry(table, column) for column in table.columns)]
+    return [head, *(column_entry(table.name, column) for column in table.columns)]
 
 
-def _column_entry(table: TableDef, column: ColumnDef) -> Row:
+def column_entry(table: str, column: ColumnDef) -> Row:
+    """The row of sys_dictionary of a column that ``table`` defines."""
     return _metadata(
         "sys_dictionary",
-        f"{table.name}.{column.name}",
+        f"{table}.{column.name}",
         column.label,
-        name=table.name,
+        name=table,
         element=column.name,
         internal_type=column.type,
         reference=column.reference,
+        reference_key="" if column.reference_key == "sys_id" else column.reference_key,
         max_length=str(column.max_length),
         column_label=column.label,
-        mandatory="true" if (table.name, column.name) in (("incident", "caller_id"), ("task", "number")) else "false",
+        mandatory="true" if (table, column.name) in (("incident", "caller_id"), ("task", "number")) else "false",
         read_only="true" if column.name.startswith("sys_") else "false",
         display="true" if column.display else "false",
         active="true",
@@ -151,23 +153,27 @@ def _glide_objects() -> list[Row]:
 def _documentation(table: TableDef) -> list[Row]:
     head = _metadata("sys_documentation", table.name, table.label, name=table.name, label=table.label,
                      plural=f"{table.label}s", language="en")  # fmt: skip
-    return [head, *(
-        _metadata("sys_documentation", f"{table.name}.{column.name}", column.label, name=table.name,
-                  element=column.name, label=column.label, plural=f"{column.label}s", language="en")
-        for column in table.columns
-    )]  # fmt: skip
+    return [head, *(label_entry(table.name, column) for column in table.columns)]
+
+
+def label_entry(table: str, column: ColumnDef) -> Row:
+    """The row of sys_documentation of a column that ``table`` defines."""
+    return _metadata("sys_documentation", f"{table}.{column.name}", column.label, name=table, element=column.name,
+                     label=column.label, plural=f"{column.label}s", language="en")  # fmt: skip
 
 
 def _table_choices(table: TableDef) -> list[Row]:
     """The choices of this very table's columns, and of inherited columns for which it has a set of its own."""
-    own = [(column.name, column.choices) for column in table.columns if column.choices]
-    parents = [column.name for other in SCHEMA.values() for column in other.columns]
-    own += [(name, pairs) for name in dict.fromkeys(parents) if (pairs := choice_override(table.name, name))]
+    own = {column.name: column.choices for column in table.columns} | dict(choice_overrides(table.name))
+    return [row for element, choices in own.items() for row in choice_entries(table.name, element, choices)]
+
+
+def choice_entries(table: str, element: str, choices: Choices) -> list[Row]:
+    """The rows of sys_choice of a set of choices."""
     return [
-        _metadata("sys_choice", f"{table.name}.{element}.{value}", label, name=table.name, element=element,
-                  value=value, label=label, language="en", sequence=str(position), inactive="false")
-        for element, pairs in own
-        for position, (value, label) in enumerate(pairs)
+        _metadata("sys_choice", f"{table}.{element}.{value}", label, name=table, element=element, value=value,
+                  label=label, language="en", sequence=str(position), inactive="false")
+        for position, (value, label) in enumerate(choices)
     ]  # fmt: skip
 
 

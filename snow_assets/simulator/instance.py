@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from snow_assets.simulator import altering
 from snow_assets.simulator.app import App
 from snow_assets.simulator.clock import Clock
 from snow_assets.simulator.event_log import EventLog
@@ -19,6 +20,7 @@ from snow_assets.simulator.generate import generate
 from snow_assets.simulator.knobs import Knobs
 from snow_assets.simulator.oauth import Tokens
 from snow_assets.simulator.request_log import RequestLog
+from snow_assets.simulator.schema import ColumnDef
 from snow_assets.simulator.server import SimulatorServer
 from snow_assets.simulator.sessions import Sessions
 from snow_assets.simulator.shape import Shapes
@@ -127,6 +129,24 @@ class Simulator:
             for row in oldest:
                 self.delete(table, row["sys_id"], log=False)
             return len(oldest)
+
+    def add_column(self, table: str, name: str, type: str = "string", label: str = "", **parts: Any) -> None:  # noqa: A002 - the platform's word
+        """Add a column to a table and all that extend it; it is empty in every row. ``parts`` as of ``ColumnDef``.
+
+        A child may have an entry of its own for a column that it inherits. ValueError where the table has it already.
+        """
+        altering.add(self.store, table, ColumnDef(name, type, label or name, **parts))
+
+    def change_column(self, table: str, name: str, **parts: Any) -> None:
+        """Give a column another type, label, reference, ...: parts of ``ColumnDef``. Stored values stay.
+
+        A child that inherits the column can have ``choices`` of its own, nothing else. KeyError where it has none.
+        """
+        altering.change(self.store, table, name, parts)
+
+    def drop_column(self, table: str, name: str) -> None:
+        """Remove a column with its values from the table that defines it. KeyError where it does not."""
+        altering.drop(self.store, table, name)
 
     def rows(self, table: str) -> list[Row]:
         """The stored rows that a query of ``table`` could see, ordered by sys_id."""

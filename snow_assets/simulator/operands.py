@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from snow_assets.simulator.dictionary import DATE_TIME_TYPES, NUMBER_TYPES, Path, title_column
+from snow_assets.simulator.columns import Path
+from snow_assets.simulator.dictionary import DATE_TIME_TYPES, NUMBER_TYPES, title_column
 from snow_assets.simulator.script_dates import Speaker
 from snow_assets.simulator.store import Row, Store
 

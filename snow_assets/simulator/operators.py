@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from snow_assets.simulator.clock import STORED
-from snow_assets.simulator.dictionary import exists, family, resolve_path
+from snow_assets.simulator.dictionary import exists, family
 from snow_assets.simulator.operands import Getter, Operand, Scope, Value, operand
 from snow_assets.simulator.script_dates import ScriptRefusedError, end_of, evaluate, shift, start_of, to_stored
 from snow_assets.simulator.store import Row
@@ -138,7 +138,7 @@ def _is_not_empty(left: Operand, right: str, scope: Scope) -> Test:
 
 
 def _other(left: Operand, name: str, scope: Scope) -> Operand:
-    path = resolve_path(left.path.table, name) if left.path.local else None
+    path = scope.store.columns.resolve(left.path.table, name) if left.path.local else None
     if path is None:
         raise InvalidTermError(name)
     return operand(path, scope)

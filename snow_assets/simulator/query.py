@@ -12,7 +12,8 @@ from functools import partial
 from typing import Literal
 
 from snow_assets.simulator.collation import Collate
-from snow_assets.simulator.dictionary import column_map, exists, resolve_path
+from snow_assets.simulator.columns import Columns
+from snow_assets.simulator.dictionary import exists
 from snow_assets.simulator.operands import Operand, Scope, operand
 from snow_assets.simulator.operators import OPERATORS, InvalidTermError, Operator, Test, literal
 from snow_assets.simulator.store import Row
@@ -106,9 +107,9 @@ class Rights:
     unreadable: Callable[[str, str], bool] = field(default=lambda table, column: False)
     unrangeable: Callable[[str, str], bool] = field(default=lambda table, column: False)
 
-    def check(self, table: str, name: str, *, ranges: bool) -> None:
+    def check(self, columns: Columns, table: str, name: str, *, ranges: bool) -> None:
         """Raise QueryForbiddenError when a part of the path may not be used."""
-        path = resolve_path(table, name)
+        path = columns.resolve(table, name)
         if path is None:
             return
         places = [(table if i == 0 else path.hops[i - 1].reference, hop.name) for i, hop in enumerate(path.hops)]
@@ -126,10 +127,10 @@ def read_pairs(table: str, pairs: Mapping[str, str], scope: Scope, rights: Right
     """Understand ``name=value`` filters: stored or display values, other names than columns ignored."""
     clauses = []
     for name, value in pairs.items():
-        path = resolve_path(table, name)
+        path = scope.store.columns.resolve(table, name)
         if path is None:
             continue
-        rights.check(table, name, ranges=False)
+        rights.check(scope.store.columns, table, name, ranges=False)
         left = operand(path, scope)
         values = {value, *(stored for stored, label in path.column.choices if label.lower() == value.lower())}
         tests = [OPERATORS["="].make(left, one, scope) for one in sorted(values)]
@@ -147,6 +148,7 @@ def _shows(left: Operand, shown: str) -> Test:
 class _Reader:
     def __init__(self, table: str, scope: Scope, policy: InvalidPolicy, rights: Rights) -> None:
         self.table, self.scope, self.policy, self.rights = table, scope, policy, rights
+        self.columns = scope.store.columns
         self.invalid: list[str] = []
         self.order: list[Order] = []
 
@@ -199,11 +201,11 @@ class _Reader:
             clauses.append([term])
 
     def _order(self, word: str, name: str) -> None:
-        if resolve_path(self.table, name) is None:
+        if self.columns.resolve(self.table, name) is None:
             if self.policy == "forbid_403":
                 self.invalid.append(word + name)
             return
-        self.rights.check(self.table, name, ranges=True)
+        self.rights.check(self.columns, self.table, name, ranges=True)
         self.order.append(Order(name, word == "ORDERBYDESC"))
 
     def _term(self, token: str) -> Term:
@@ -215,11 +217,11 @@ class _Reader:
         if match is None:
             raise InvalidTermError(token)
         name, symbol, value = match.groups()
-        path = resolve_path(self.table, name)
+        path = self.columns.resolve(self.table, name)
         if path is None:
             raise InvalidTermError(token)
         operator = OPERATORS[symbol]
-        self.rights.check(self.table, name, ranges=operator.ranges)
+        self.rights.check(self.columns, self.table, name, ranges=operator.ranges)
         left = operand(path, self.scope)
         text = value if not operator.takes_value else self._literal(operator, value)
         stable = path.local and not (left.kind == "reference" and operator.ranges)
@@ -242,7 +244,7 @@ class _Reader:
         words = token.partition("=")[2].lower().split()
         names = [
             name
-            for name, column in column_map(self.table).items()
+            for name, column in self.columns.of(self.table).items()
             if column.type in ("string", "html", "journal_input")
         ]
 
@@ -254,7 +256,7 @@ class _Reader:
 
     def _related(self, token: str, inner: Iterable[str]) -> Term:
         match = _RELATED.match(token)
-        if match is None or not exists(match[1]) or resolve_path(match[1], match[2]) is None:
+        if match is None or not exists(match[1]) or self.columns.resolve(match[1], match[2]) is None:
             raise InvalidTermError(token)
         related, column, symbol, wanted = match[1], match[2], match[3], int(match[4])
         counts: dict[str, int] = {}
@@ -272,7 +274,7 @@ class _Reader:
 
     def _join(self, token: str) -> Term:
         match = _JOIN.match(token)
-        if match is None or not exists(match[3]) or match[2] not in column_map(self.table):
+        if match is None or not exists(match[3]) or match[2] not in self.columns.of(self.table):
             raise InvalidTermError(token)
         column, other = match[2], match[4]
         values = {row.get(other, "") for row in self._matching(match[3], match[5] or "")}

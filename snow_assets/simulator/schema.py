@@ -13,11 +13,14 @@ a line::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TypeAlias
 
 from snow_assets.simulator import schema_cmdb, schema_platform, schema_task
+
+Choices: TypeAlias = tuple[tuple[str, str], ...]  # (value, label) pairs in order
 
 _LENGTHS = {
     "boolean": 40,
@@ -51,7 +54,7 @@ class ColumnDef:
     type: str
     label: str
     reference: str = ""
-    choices: tuple[tuple[str, str], ...] = ()
+    choices: Choices = ()
     max_length: int = 40
     display: bool = False
     reference_key: str = "sys_id"
@@ -87,10 +90,20 @@ def descendants(table: str) -> tuple[str, ...]:
     return _descendants(table)
 
 
-def choice_override(table: str, element: str) -> tuple[tuple[str, str], ...]:
-    """The choices that this very table defines for an inherited column; empty where it takes its parent's."""
-    name = _OVERRIDES.get(table, {}).get(element)
-    return _CHOICES[name] if name else ()
+def choice_overrides(table: str) -> Mapping[str, Choices]:
+    """The choices that this very table defines for columns that it inherits, by column."""
+    return {element: _CHOICES[name] for element, name in _OVERRIDES.get(table, {}).items()}
+
+
+def merged(
+    table: str,
+    own: Callable[[str], tuple[ColumnDef, ...]],
+    overrides: Callable[[str], Mapping[str, Choices]],
+) -> tuple[ColumnDef, ...]:
+    """All columns of a table, the oldest ancestor's first, from what each table of its chain defines."""
+    chain = (*reversed(ancestors(table)), table)
+    choices = {element: pairs for link in chain for element, pairs in overrides(link).items()}
+    return tuple(replace(c, choices=choices.get(c.name, c.choices)) for link in chain for c in own(link))
 
 
 def display_column(table: str) -> str:
@@ -107,10 +120,7 @@ def display_column(table: str) -> str:
 
 @cache
 def _columns_of(table: str) -> tuple[ColumnDef, ...]:
-    chain = (*reversed(ancestors(table)), table)
-    own_choices = {element: _CHOICES[name] for link in chain for element, name in _OVERRIDES.get(link, {}).items()}
-    columns = (column for name in chain for column in SCHEMA[name].columns)
-    return tuple(replace(c, choices=own_choices.get(c.name, c.choices)) for c in columns)
+    return merged(table, lambda name: SCHEMA[name].columns, choice_overrides)
 
 
 @cache
@@ -118,7 +128,7 @@ def _descendants(table: str) -> tuple[str, ...]:
     return tuple(name for name in SCHEMA if table in ancestors(name))
 
 
-def _choices(text: str) -> tuple[tuple[str, str], ...]:
+def _choices(text: str) -> Choices:
     pairs = (entry.split(":", 1) for entry in text.split(";"))
     return tuple((value.strip(), label.strip()) for value, label in pairs)
 
@@ -126,7 +136,7 @@ def _choices(text: str) -> tuple[tuple[str, str], ...]:
 def _column(line: str) -> ColumnDef:
     name, kind, label, *options = (part.strip() for part in line.split("|"))
     reference, key, display = "", "sys_id", False
-    choices: tuple[tuple[str, str], ...] = ()
+    choices: Choices = ()
     length = _LENGTHS.get(kind, 40)
     for option in options:
         match option[0]:

@@ -213,6 +213,7 @@ name | table_name | Table
 primary | boolean | Primary
 read_only | boolean | Read only
 reference | reference | Reference | >sys_db_object.name
+reference_key | string | Reference key
 unique | boolean | Unique
 virtual | boolean | Calculated
 

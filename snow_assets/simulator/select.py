@@ -13,7 +13,6 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 from snow_assets.simulator.collation import Collate
-from snow_assets.simulator.dictionary import resolve_path
 from snow_assets.simulator.operands import Scope, operand, sort_key
 from snow_assets.simulator.query import Bounds, Group, Query
 from snow_assets.simulator.store import Row, Store
@@ -158,7 +157,7 @@ def _sorted(table: str, query: Query, scope: Scope, ids: list[str]) -> tuple[lis
         return heap, [at // _HEAP_BLOCK for at in range(len(heap))]
     makers = []
     for order in query.order:
-        path = resolve_path(table, order.field)
+        path = scope.store.columns.resolve(table, order.field)
         if path is not None:
             makers.append((sort_key(operand(path, scope)), order.descending))
     for make, descending in reversed(makers):

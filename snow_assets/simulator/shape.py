@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring as quote
 from typing import TypeAlias
 
-from snow_assets.simulator.dictionary import JOURNAL_TYPES, Path, column_map, resolve_path, root_of
+from snow_assets.simulator.columns import Path
+from snow_assets.simulator.dictionary import JOURNAL_TYPES, root_of
 from snow_assets.simulator.display import remembers
 from snow_assets.simulator.operands import getter
 from snow_assets.simulator.store import Row, Store
@@ -54,14 +55,15 @@ class Shape:
         self.bytes = 0
         self.full = False  # no further rows are remembered
         self._form, self._store = form, store
+        self.columns = columns = store.columns
         self._rendered: dict[str, tuple[Row, bytes]] = {}
         self._defaults: list[str] = []
         self._slots: dict[str, _Slot] = {}
         self._computed: list[tuple[int, Cell]] = []  # walked paths: not to be found in the row itself
         self._journals: list[tuple[int, Word]] = []
         names: list[str] = []
-        for name in dict.fromkeys(form.fields or column_map(form.table)):
-            path = resolve_path(form.table, name)
+        for name in dict.fromkeys(form.fields or columns.of(form.table)):
+            path = columns.resolve(form.table, name)
             if path is not None and (name not in form.hidden or form.hidden_as_empty):
                 self._add(name, path)
                 names.append(name)
@@ -134,7 +136,7 @@ class Shapes:
         """The shape of a form."""
         with self._lock:
             shape = self._shapes.get(form)
-            if shape is None:
+            if shape is None or shape.columns is not self._store.columns:
                 shape = self._shapes[form] = Shape(form, self._store)
             self._shapes.move_to_end(form)
             self._make_room(shape)

@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from snow_assets.simulator.clock import Clock
 from snow_assets.simulator.collation import COLLATIONS, Collate, CollationName
+from snow_assets.simulator.columns import Columns
 from snow_assets.simulator.dictionary import exists, family, has_classes, is_view, lineage, root_of, title_column
 from snow_assets.simulator.views import VIEWS
 
@@ -50,6 +51,7 @@ class Store:
         self.collate: Collate = COLLATIONS[collation]
         self.lock = threading.RLock()
         self.clock = clock
+        self.columns = Columns()
         self.generation = 0  # counts mutations
         self.on_change: list[Callable[[str], None]] = []  # called with the class of the row that changed
         self.on_row: list[Callable[[str, str, Row | None], None]] = []  # with its class, sys_id and new version
@@ -213,6 +215,21 @@ class Store:
         with self.lock:
             new = {**row, "sys_class_name": table} if has_classes(table) else row
             self._put(table, self.rows_of(table).get(row["sys_id"]), new)
+
+    def alter(self, table: str, columns: Columns) -> None:
+        """Let ``columns`` hold from now on, which differ in those of ``table``; rows lose the values of others."""
+        with self.lock:
+            gone = {one: set(self.columns.of(one)) - set(columns.of(one)) for one in family(table)}
+            self.columns = columns
+            rows = self._rows.get(root_of(table), {})
+            for sys_id, row in rows.items():
+                lost = gone.get(self.class_of(table, row), set()) & row.keys()
+                if lost:
+                    rows[sys_id] = {name: value for name, value in row.items() if name not in lost}
+            for view in self._views.values():  # terms that were valid may be none now, or compare otherwise
+                view.filters.clear()
+                view.orders.clear()
+            self.generation += 1
 
     def _new_id(self) -> str:
         self._new_ids += 1

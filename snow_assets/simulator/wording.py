@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring as quote
 from typing import Literal, TypeAlias
 
-from snow_assets.simulator.dictionary import DATE_TIME_TYPES, JOURNAL_TYPES, Path
+from snow_assets.simulator.columns import Path
+from snow_assets.simulator.dictionary import DATE_TIME_TYPES, JOURNAL_TYPES
 from snow_assets.simulator.display import Show, Viewer, date_times, shower
 from snow_assets.simulator.schema import ColumnDef
 from snow_assets.simulator.store import Row, Store

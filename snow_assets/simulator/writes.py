@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from snow_assets.simulator.access import Access
-from snow_assets.simulator.dictionary import column_map, exists, has_classes, is_view
+from snow_assets.simulator.dictionary import exists, has_classes, is_view
 from snow_assets.simulator.store import Row
 from snow_assets.simulator.tables import NOT_FOUND, Place, shape_for
 from snow_assets.simulator.wire import Asked, Reply, failure
@@ -29,7 +29,7 @@ def write_row(access: Access, asked: Asked, place: Place, table: str, sys_id: st
         return failure(405, "Method not supported")
     if asked.method == "DELETE":
         return _delete(access, table, sys_id or "")
-    values = _values(asked, table)
+    values = _values(access, asked, table)
     if isinstance(values, Reply):
         return values
     return (
@@ -73,7 +73,7 @@ def _answer(access: Access, asked: Asked, place: Place, table: str, row: Row, st
     return Reply(status, b'{"result":' + shape_for(access, asked, place, table).render([row])[0] + b"}")
 
 
-def _values(asked: Asked, table: str) -> dict[str, str] | Reply:
+def _values(access: Access, asked: Asked, table: str) -> dict[str, str] | Reply:
     """The columns that a body sets, as stored text; other names and system columns are ignored."""
     if not asked.headers.get("content-type", "application/json").startswith("application/json"):
         return failure(415, "Unsupported media type")
@@ -84,7 +84,7 @@ def _values(asked: Asked, table: str) -> dict[str, str] | Reply:
     first = document[0] if isinstance(document, list) and document else document
     if not isinstance(first, dict):
         return failure(400, "Exception while reading request", "Cannot decode: java.io.StringReader")
-    known = set(column_map(table)) - (_SYSTEM if has_classes(table) else _SYSTEM - {"sys_class_name"})
+    known = set(access.store.columns.of(table)) - (_SYSTEM if has_classes(table) else _SYSTEM - {"sys_class_name"})
     return {name: _text(value) for name, value in first.items() if name in known}
 
 
