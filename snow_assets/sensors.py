@@ -37,7 +37,8 @@ def reconciler(
             if isinstance(due, LandSlices):  # a run that died between plan.json and its keys left them out
                 plan = landing.open(name).read_plan(due.plan_id)
                 context.instance.add_dynamic_partitions(PullNames(name).partitions_name, plan.partition_keys)
-        requests = [request for name, due in found for request in run_requests(name, due)]
+        modes = {pull.name: pull.mode for pull in pulls}
+        requests = [request for name, due in found for request in run_requests(name, due, modes[name])]
         if requests:
             return dg.SensorResult(run_requests=requests)
         reasons = [f"{name}: {due.reason}" for name, due in found if isinstance(due, Nothing)]
@@ -75,7 +76,7 @@ def evaluate(
     return found
 
 
-def run_requests(pull: str, due: Due) -> list[dg.RunRequest]:
+def run_requests(pull: str, due: Due, mode: str = "full") -> list[dg.RunRequest]:
     """The runs to start, each with a key by which Dagster starts it once only."""
     names = PullNames(pull)
     if isinstance(due, Nothing):
@@ -102,6 +103,6 @@ def run_requests(pull: str, due: Due) -> list[dg.RunRequest]:
             run_key=f"{pull}/{due.plan_id}/publish/{due.attempt}",
             job_name=names.publish_job,
             tags=run_tags(pull, "publish", due.plan_id),
-            run_config=publish_config(names, due.plan_id),
+            run_config=publish_config(names, due.plan_id, mode=mode),
         )
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 
@@ -40,6 +40,11 @@ class PullNames:
         return dg.AssetKey([PREFIX, self.pull, "slices"])
 
     @cached_property
+    def sweep(self) -> dg.AssetKey:
+        """``servicenow/<pull>/sweep``: what the cursor of a delta pull cannot show."""
+        return dg.AssetKey([PREFIX, self.pull, "sweep"])
+
+    @cached_property
     def totals(self) -> dg.AssetKey:
         """``servicenow/<pull>/totals``."""
         return dg.AssetKey([PREFIX, self.pull, "totals"])
@@ -48,6 +53,15 @@ class PullNames:
     def dataset(self) -> dg.AssetKey:
         """``servicenow/<pull>``: what others depend on bears the pull's name."""
         return dg.AssetKey([PREFIX, self.pull])
+
+    @cached_property
+    def current(self) -> dg.AssetKey:
+        """``servicenow/<pull>/current``: the newest version of each row, of a delta pull."""
+        return dg.AssetKey([PREFIX, self.pull, "current"])
+
+    def rows(self, mode: str) -> dg.AssetKey:
+        """The asset whose rows are those of the table now: what is built on the pull depends on it."""
+        return self.current if mode == "delta" else self.dataset
 
     @cached_property
     def partitions(self) -> dg.DynamicPartitionsDefinition:
@@ -81,8 +95,8 @@ class PullNames:
 
     @property
     def asset_keys(self) -> frozenset[dg.AssetKey]:
-        """The four assets of the pull."""
-        return frozenset((self.plan, self.slices, self.totals, self.dataset))
+        """The assets of the pull, those that only a delta pull has included."""
+        return frozenset((self.plan, self.slices, self.sweep, self.totals, self.dataset, self.current))
 
 
 def plan_of(partition_key: str) -> str:
@@ -101,14 +115,16 @@ def run_tags(pull: str, step: str, plan_id: str = "") -> dict[str, str]:
     return {**tags, PLAN_TAG: plan_id} if plan_id else tags
 
 
-def plan_config(names: PullNames, *, new: bool) -> dict[str, object]:
+def plan_config(names: PullNames, *, new: bool, base: bool = False) -> dict[str, object]:
     """Run config of the plan job."""
-    return {"ops": {names.plan.to_python_identifier(): {"config": {"new": new}}}}
+    return {"ops": {names.plan.to_python_identifier(): {"config": {"new": new, "base": base}}}}
 
 
-def publish_config(names: PullNames, plan_id: str, *, accept: bool = False) -> dict[str, object]:
-    """Run config that publishes ``plan_id``."""
-    totals, dataset = (key.to_python_identifier() for key in (names.totals, names.dataset))
-    return {
-        "ops": {totals: {"config": {"plan_id": plan_id}}, dataset: {"config": {"plan_id": plan_id, "accept": accept}}}
-    }
+def publish_config(
+    names: PullNames, plan_id: str, *, accept: bool = False, mode: str = "full"
+) -> dict[str, dict[str, Any]]:
+    """Run config that publishes ``plan_id`` of a pull of this mode."""
+    totals, dataset, sweep = (key.to_python_identifier() for key in (names.totals, names.dataset, names.sweep))
+    accepted = {"config": {"plan_id": plan_id, "accept": accept}}
+    swept = {sweep: accepted} if mode == "delta" else {}
+    return {"ops": {**swept, totals: {"config": {"plan_id": plan_id}}, dataset: accepted}}

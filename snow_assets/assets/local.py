@@ -15,7 +15,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from snow_assets.assets.dbt import dbt_parts
 from snow_assets.assets.disk import records_in
 from snow_assets.assets.failures import cause
-from snow_assets.assets.keys import DRIVER_TAG, PULL_TAG, PullNames, publish_config, range_tags, run_tags
+from snow_assets.assets.keys import DRIVER_TAG, PULL_TAG, PullNames, plan_config, publish_config, range_tags, run_tags
 from snow_assets.assets.pull import pull_parts
 from snow_assets.assets.slices import SlicesFailed
 from snow_assets.config import Credentials, Environment, PullConfig, Settings
@@ -68,12 +68,14 @@ def run_pull(
     name: str,
     *,
     new: bool = False,
+    base: bool = False,
     accept: str | None = None,
     on_progress: Listener | None = None,
 ) -> PullOutcome:
     """Plan, land, reconcile and publish the pull ``name``, in at least three runs on the local Dagster instance.
 
-    ``accept`` names the newest plan: it is gone on with as it is, and published although its rows fell.
+    ``accept`` names the newest plan: it is gone on with as it is, and published although its rows fell. ``base`` has a
+    delta pull read every row anew.
 
     Returns how far it came once there is a plan; raises a ``SnowError`` where there is none (configuration,
     credentials, an unknown table, a live run of the same pull). A signal leaves as ``KeyboardInterrupt``; what landed
@@ -95,7 +97,7 @@ def run_pull(
             stack.enter_context(listening(on_progress))
         run = _Runs(definitions, instance, PullNames(name))
         if accept is None:
-            run.plan(new)
+            run.plan(new, base)
         plan = landing.latest_plan()
         if plan is None or accept not in (None, plan.plan_id):
             raise PlanIncomplete("is gone, or not the newest plan", key="plan", value=accept or "")
@@ -147,9 +149,9 @@ class _Runs:
         self.names = names
         self.run_ids: list[str] = []
 
-    def plan(self, new: bool) -> None:
+    def plan(self, new: bool, base: bool) -> None:
         """One run of the plan job."""
-        config = {"ops": {self.names.plan.to_python_identifier(): {"config": {"new": new}}}}
+        config = plan_config(self.names, new=new, base=base)
         self._run(self.names.plan_job, run_tags(self.names.pull, "plan"), config)
 
     def slices(self, plan: Plan, landing: Landing, slices_per_run: int) -> None:
@@ -174,7 +176,8 @@ class _Runs:
     def publish(self, plan: Plan, accept: bool) -> None:
         """One run of totals, dataset and what depends on it."""
         tags = run_tags(self.names.pull, "publish", plan.plan_id)
-        self._run(self.names.publish_job, tags, publish_config(self.names, plan.plan_id, accept=accept))
+        config = publish_config(self.names, plan.plan_id, accept=accept, mode=plan.mode)
+        self._run(self.names.publish_job, tags, config)
 
     def _run(self, job: str, tags: Mapping[str, str], config: Mapping[str, Any] | None = None) -> None:
         """Run a job here; raises the ``SnowError`` behind its failure, or ``SlicesFailed``."""

@@ -20,6 +20,7 @@ class PlanConfig(dg.Config):
     """How to make the plan."""
 
     new: bool = False  # start a new plan even where an unfinished one could go on
+    base: bool = False  # of a delta pull: read every row anew, and start a new chain
 
 
 def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
@@ -54,7 +55,7 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
         ):
             store.check_writable()
             with hold(store, context):
-                planned = make_plan(pull, client, store, new=config.new, announce=announce)
+                planned = make_plan(pull, client, store, new=config.new, base=config.base, announce=announce)
                 _sync_partitions(context.instance, names, planned, store.plan_ids())
         for line in planned.passed_over:
             context.log.warning("%s", line)
@@ -83,6 +84,11 @@ def _metadata(planned: Planned) -> dict[str, dg.MetadataValue]:
         "fingerprint": dg.MetadataValue.text(plan.fingerprint[:12]),
         "continued": dg.MetadataValue.bool(planned.continued),
     }
+    if plan.mode == "delta":
+        metadata["kind"] = dg.MetadataValue.text("delta" if plan.is_delta else "base")
+    if plan.since is not None:
+        metadata["since"] = dg.MetadataValue.timestamp(plan.since)
+        metadata["verify"] = dg.MetadataValue.bool(plan.verify)
     if plan.counted is not None:
         metadata["counted"] = dg.MetadataValue.int(plan.counted)
     return metadata

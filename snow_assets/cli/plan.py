@@ -8,6 +8,7 @@ import click
 
 from snow_assets.cli.app import App, command_options, complete_pull
 from snow_assets.cli.estimate import Estimate, human_bytes, human_seconds
+from snow_assets.config import PullConfig
 
 
 @click.command()
@@ -19,21 +20,24 @@ def plan(app: App, name: str) -> None:
     Asks the instance for its count and columns, proves that the query is honoured, and looks at a sample of 100 rows.
     """
     from snow_assets.cli.estimate import estimate
-    from snow_assets.pulls import look
+    from snow_assets.pulls import look, published_chain
 
     pull = app.settings.pull(name)
     with app.client(pull) as client:
-        preview = look(pull, client)
+        preview = look(pull, client, published_chain(app.landing(name)))
         found = estimate(preview, pull, client)
+    window = preview.window.term if preview.window else None
     data = {"pull": name, "table": pull.table, "query": pull.query, "as_of": preview.as_of.isoformat()}
-    estimated = found.as_dict()
-    app.result({**data, "fields": list(preview.fields), **estimated}, _lines(name, pull.table, pull.query, found))
+    estimated = {"mode": pull.mode, "window": window, **found.as_dict()}
+    app.result({**data, "fields": list(preview.fields), **estimated}, _lines(pull, window, found))
 
 
-def _lines(name: str, table: str, query: str, found: Estimate) -> Iterator[str]:
+def _lines(pull: PullConfig, window: str | None, found: Estimate) -> Iterator[str]:
     rows = "unknown: the instance does not count" if found.counted is None else f"{found.counted:,}"
     slices = "unknown" if found.slices is None else f"about {found.slices:,} of {found.slice_rows:,} rows"
-    yield f"pull      {name}: {table}{', ' + query if query else ', all rows'}"
+    yield f"pull      {pull.name}: {pull.table}, {pull.query or 'all rows'}"
+    if pull.mode == "delta":
+        yield f"window    {window or 'none: a new base'}"
     yield f"rows      {rows}"
     yield f"columns   {found.columns}"
     yield f"slices    {slices}"

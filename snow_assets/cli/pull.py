@@ -39,19 +39,21 @@ _FOR_ALL = (CredentialsError, HostError, InstanceUnavailable)
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=complete_pull)
 @click.option("--all", "every", is_flag=True, help="Every declared pull.")
 @click.option("--new", is_flag=True, help="Start a new plan, also where an unfinished one could go on.")
+@click.option("--base", is_flag=True, help="Read every row of a delta pull anew: a new base.")
 @click.option("--accept", metavar="PLAN", help="Publish this plan although its rows fell or more are hidden.")
 @command_options
-def pull(app: App, names: tuple[str, ...], every: bool, new: bool, accept: str | None) -> None:
+def pull(app: App, names: tuple[str, ...], every: bool, new: bool, base: bool, accept: str | None) -> None:
     """Plan, land, reconcile and publish the pulls NAME..., one after another, on the local Dagster instance.
 
-    An unfinished plan goes on where it stopped: what has landed is not asked for again. Exit code 0: complete and
-    published; 1: not finished, run it again; 2: something must be fixed first.
+    A delta pull reads what changed since its last sync, or all of it the first time. An unfinished plan goes on where
+    it stopped: what has landed is not asked for again. Exit code 0: complete and published; 1: not finished, run it
+    again; 2: something must be fixed first.
     """
     pulls = _chosen(app, names, every)
-    _check(app, pulls, new, accept)
+    _check(app, pulls, new or base, accept)
     results: list[tuple[int, dict[str, Any]]] = []
     for each in pulls:
-        code, data, stop = _one(app, each, new, accept)
+        code, data, stop = _one(app, each, new, base, accept)
         results.append((code, data))
         if stop:
             break
@@ -127,14 +129,14 @@ def _check_accept(app: App, pulls: list[PullConfig], new: bool, accept: str) -> 
     """A plan is accepted by its name, so that nobody accepts another than the one that was looked at."""
     if new or len(pulls) != 1:
         hint = "a plan is published as it is: name its pull alone"
-        raise ConfigError("goes with one pull, and not with --new", key="--accept", value=accept, hint=hint)
+        raise ConfigError("goes with one pull, and not with --new or --base", key="--accept", value=accept, hint=hint)
     newest = app.landing(pulls[0].name).latest_plan()
     if newest is None or newest.plan_id != accept:
         hint = f"its newest plan is {newest.plan_id}" if newest else "it has no plan"
         raise ConfigError(f"is not the newest plan of pull {pulls[0].name}", key="--accept", value=accept, hint=hint)
 
 
-def _one(app: App, pull: PullConfig, new: bool, accept: str | None) -> tuple[int, dict[str, Any], bool]:
+def _one(app: App, pull: PullConfig, new: bool, base: bool, accept: str | None) -> tuple[int, dict[str, Any], bool]:
     """Run one pull and say how it ended; returns its exit code, its JSON, and whether the others must not start."""
     from snow_assets.assets.local import run_pull
 
@@ -142,7 +144,9 @@ def _one(app: App, pull: PullConfig, new: bool, accept: str | None) -> tuple[int
     try:
         _look_first(app, pull)
         with progress_bar(pull.name) as listener, _stdout_kept(app):
-            outcome = run_pull(app.settings, app.environment, pull.name, new=new, accept=accept, on_progress=listener)
+            outcome = run_pull(
+                app.settings, app.environment, pull.name, new=new, base=base, accept=accept, on_progress=listener
+            )
     except Exception as raised:  # noqa: BLE001 - one pull's failure must not hide the results of the others
         return _failed(app, pull, as_snow_error(raised))
     for each in (*(failure for _, failure in outcome.failed), outcome.error):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snow_assets.pulls.dataset import Dataset, publish, published, published_plan
+from snow_assets.pulls.dataset import Dataset, publish, published, published_chain, published_plan
 from snow_assets.pulls.fetching import Failed, Landed, land_slices
 from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.lease import lease, lease_holder
@@ -35,6 +35,7 @@ __all__ = [
     "missing_keys",
     "publish",
     "published",
+    "published_chain",
     "published_plan",
     "pull_status",
     "read_totals",
