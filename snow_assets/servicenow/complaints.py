@@ -26,6 +26,8 @@ _RANGE: Final = re.compile(r"sys_id(?:>=|<=|>|<|=|IN)[^^]*")
 
 def describe(request: Request) -> str:
     """The request in words, for messages: ``page of incident, sys_id>=a sys_id<=b, limit 1000``."""
+    if request.purpose == "file":
+        return f"file of attachment {request.path.split('/')[-2]}"
     query = request.params.get("sysparm_query", "")
     terms = " ".join(
         term if len(term) < 90 else f"{term[:90]}..." for term in _RANGE.findall(query.partition("^NQ")[0])
@@ -38,6 +40,8 @@ def describe(request: Request) -> str:
 def table_of(request: Request) -> str:
     """The table that ``request`` reads, from its path."""
     parts = request.path.split("?")[0].strip("/").split("/")
+    if request.purpose == "file":
+        return "sys_attachment"
     for kind in ("table", "stats"):
         if kind in parts[:-1]:
             return parts[parts.index(kind) + 1]
@@ -66,7 +70,7 @@ def error_of(fault: faults.Fault, message: str, request: Request, tries: int) ->
             return UnknownTableError(message, key="table", value=table, hint="check the spelling: names are lower case")
         case "bad_request":
             return QueryError(message, key="table", value=table, hint="check query and fields")
-        case "not_found" if request.purpose != "record":
+        case "not_found" if request.purpose not in ("record", "file"):
             hint = "check the table, and that the address is the instance's own"
             return UnknownTableError(message, key="table", value=table, hint=hint)
         case "proxy_sign_in":

@@ -16,8 +16,9 @@ and returns its result. Threads and asyncio only drive; every rule lives in proc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 DisplayValue: TypeAlias = Literal["true", "false", "all"]
@@ -36,8 +37,32 @@ Purpose: TypeAlias = Literal[
     "repair",
     "lookup",
     "record",
+    "file",
     "health",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where the body of a 200 goes instead of memory: the local file ``path``, written anew.
+
+    Nothing is read beyond ``most`` bytes. The exchange may take ``seconds`` longer than the time-outs say, and ends
+    when ``stopped`` says so.
+    """
+
+    path: Path
+    most: int
+    seconds: float = 0.0
+    stopped: Callable[[], bool] = bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A body that lies in a file: its bytes, their SHA-256 in hex, and its beginning."""
+
+    size: int
+    sha256: str
+    head: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +73,7 @@ class Request:
     params: Mapping[str, str]
     purpose: Purpose
     fresh: bool = False  # in a session of its own: no cookie is sent or kept
+    sink: Sink | None = None
 
     @property
     def limit(self) -> int:
@@ -61,6 +87,7 @@ class Answer:
 
     ``fault`` names a transport fault (``timeout``, ``connection_reset``, ``truncated_body``, ...: a name of
     the table of faults); then ``status`` is 0 and ``body`` is empty. ``detail`` is a line without secrets.
+    ``stored`` is set, and ``body`` is empty, where the request had a sink that took the body.
     """
 
     status: int
@@ -69,6 +96,12 @@ class Answer:
     seconds: float = 0.0
     fault: str = ""
     detail: str = ""
+    stored: Stored | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body, wherever it is."""
+        return len(self.body) if self.stored is None else self.stored.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,8 @@ _TABLE: Final = (
     Fault("out_of_order", "a sys_id that is not above the one before"),
     Fault("out_of_range", "a sys_id outside the bounds that were asked for"),
     Fault("missing_fields", "a field that the plan's probe had is absent from a whole page"),
+    # A file, but not the one that was asked for.
+    Fault("wrong_file", "a file whose size or SHA-256 is not what its record says"),
 )
 
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType({fault.name: fault for fault in _TABLE})

@@ -373,9 +373,7 @@ class Governor:
             return
         wait = _SEM_WAIT.search(answer.headers.get("server-timing", ""))
         queued = float(wait[1]) / 1000 if wait else 0.0
-        self._ramp.finished(
-            now, work=len(answer.body), seconds=answer.seconds, queued=queued, in_flight=self._in_flight
-        )
+        self._ramp.finished(now, work=answer.size, seconds=answer.seconds, queued=queued, in_flight=self._in_flight)
 
 
 _GOVERNORS: Final[weakref.WeakValueDictionary[str, Governor]] = weakref.WeakValueDictionary()

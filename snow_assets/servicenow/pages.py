@@ -25,6 +25,7 @@ __all__ = [
     "PageFault",
     "StructDecoder",
     "can_stand",
+    "check_answered",
     "check_count",
     "check_object",
     "check_page",
@@ -36,6 +37,7 @@ __all__ = [
     "total_count",
 ]
 
+HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 _BY_STATUS: Final = {202: "accepted_202", 401: "unauthorized", 404: "not_found"}
 _GATEWAY: Final = frozenset({408, 499, 502, 503, 504})
 _HEX: Final = re.compile(r"[0-9a-f]{32}")
@@ -47,17 +49,27 @@ _Result = TypeVar("_Result", dict[str, Any], list[Any])
 
 def check_status(answer: Answer) -> None:
     """Raise ``PageFault`` unless the answer is a 200 with a JSON body that is not empty."""
-    if answer.fault:
-        raise PageFault(answer.fault, answer.detail)
-    if answer.status != 200:
-        raise _status_fault(answer)
-    content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type in ("text/html", "application/xhtml+xml"):
-        raise _html_fault(answer.body)
+    check_answered(answer)
+    content_type = content_type_of(answer)
+    if content_type in HTML:
+        raise html_fault(answer.body)
     if not answer.body.strip():
         raise PageFault("empty_body")
     if content_type and not content_type.endswith(("/json", "+json")):
         raise PageFault("wrong_content_type", content_type)
+
+
+def check_answered(answer: Answer) -> None:
+    """Raise ``PageFault`` unless the answer is a 200, of whatever kind."""
+    if answer.fault:
+        raise PageFault(answer.fault, answer.detail)
+    if answer.status != 200:
+        raise _status_fault(answer)
+
+
+def content_type_of(answer: Answer) -> str:
+    """The content type without its parameters, in lower case; ``""`` where there is none."""
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def check_page(answer: Answer, request: Request, decoder: Decoder) -> Page:
@@ -198,7 +210,8 @@ def _status_class(status: int) -> str:
     return {3: "redirect", 4: "bad_request", 5: "server_error"}.get(status // 100, "unexpected_status")
 
 
-def _html_fault(body: bytes) -> PageFault:
+def html_fault(body: bytes) -> PageFault:
+    """What a page that came instead of an answer is, by what it says."""
     if b"instance-hibernating-page" in body or b"instance is hibernating" in body:
         return PageFault("hibernating")
     if b"instance is currently offline" in body:

@@ -65,10 +65,12 @@ def fetch(
     tally: Tally,
     *,
     can_halve: bool = False,
+    check_first: Callable[[Answer], None] = check_status,
 ) -> Procedure[T]:
     """Send ``request`` until ``check`` accepts an answer, and return what ``check`` made of it.
 
-    ``check`` raises ``PageFault`` for an answer that it does not accept. ``tally`` gets requests, retries, faults,
+    ``check`` raises ``PageFault`` for an answer that it does not accept; ``check_first`` does for one that is no answer
+    of the API, unless told otherwise one without a JSON body. ``tally`` gets requests, retries, faults,
     bytes and waits; rows and counts are its caller's.
 
     Raises:
@@ -84,7 +86,7 @@ def fetch(
             raise TypeError("the driver replies to Send with an Answer")
         _count(tally, request, answer)
         try:
-            check_status(answer)
+            check_first(answer)
             result = check(answer)
         except PageFault as caught:
             problem = caught
@@ -141,7 +143,7 @@ def _doubled(seconds: float, times: int, most: float) -> float:
 
 def _count(tally: Tally, request: Request, answer: Answer) -> None:
     tally.requests += 1
-    tally.bytes += len(answer.body)
+    tally.bytes += answer.size
     tally.purposes[request.purpose] += 1
     add_wait(tally, "answer", answer.seconds)
 

@@ -30,7 +30,8 @@ from requests.models import PreparedRequest
 from snow_assets.errors import ConfigError
 from snow_assets.servicenow.auth import Auth, TokenUnavailable, sign_in
 from snow_assets.servicenow.deadlines import Deadlines, WatchedAdapter
-from snow_assets.servicenow.exchange import Answer, Request
+from snow_assets.servicenow.exchange import Answer, Request, Sink, Stored
+from snow_assets.servicenow.sinks import store_body
 
 if TYPE_CHECKING:
     from snow_assets.config import Credentials
@@ -118,21 +119,26 @@ class Transport:
         return sum(self._timeout)
 
     def send(self, request: Request) -> Answer:
-        """The answer to ``request``; transport faults are in ``Answer.fault``. Raises ``CredentialsError`` only."""
+        """The answer to ``request``; transport faults are in ``Answer.fault``.
+
+        Raises ``CredentialsError``; with a sink also ``LandingError`` for the disk and ``Cancelled``.
+        """
         try:
             name, value = self.auth.header()
         except TokenUnavailable as no_token:
             return no_token.answer
         headers = {name: value}
         session = self._new_session() if request.fresh else self._session()
-        answer = self._exchange(session, "GET", request.path, params=dict(request.params), headers=headers)
+        answer = self._exchange(
+            session, "GET", request.path, request.sink, params=dict(request.params), headers=headers
+        )
         if answer.status == 200:
             self.auth.accepted(value)
         elif answer.status == 401 and not self.auth.refused(value):
             answer = replace(answer, fault="token_ended")
         if request.fresh:
             session.close()
-        elif answer.fault or answer.status not in _KEEP or len(answer.body) < 5:
+        elif answer.fault or answer.status not in _KEEP or (answer.stored is None and len(answer.body) < 5):
             self._drop_session()
         return answer
 
@@ -169,10 +175,14 @@ class Transport:
             session.mount(scheme, WatchedAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
         return session
 
-    def _exchange(self, session: requests.Session, method: str, path: str, **parts: Any) -> Answer:
+    def _exchange(
+        self, session: requests.Session, method: str, path: str, sink: Sink | None = None, **parts: Any
+    ) -> Answer:
         started = time.monotonic()
         failed: tuple[str, str] | None = None
-        with self._deadlines.watch(started + sum(self._timeout)) as watched:
+        stored: Stored | None = None
+        longest = sum(self._timeout) + (sink.seconds if sink else 0.0)
+        with self._deadlines.watch(started + longest) as watched:
             try:
                 response = session.request(
                     method,
@@ -184,7 +194,10 @@ class Transport:
                     verify=self._verify,
                     **parts,
                 )
-                body = _body(response)
+                if sink is not None and response.status_code == 200:
+                    body, stored = b"", store_body(response, sink)
+                else:
+                    body = _body(response)
             except (
                 requests.RequestException,
                 urllib3.exceptions.HTTPError,
@@ -200,7 +213,7 @@ class Transport:
         if response.status_code == 407:
             return Answer(0, {}, b"", time.monotonic() - started, *_PROXY_SIGN_IN)
         headers = {key.lower(): value for key, value in response.headers.items()}
-        return Answer(response.status_code, headers, body, time.monotonic() - started)
+        return Answer(response.status_code, headers, body, time.monotonic() - started, stored=stored)
 
 
 def _body(response: requests.Response) -> bytes:
