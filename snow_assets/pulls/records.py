@@ -22,8 +22,8 @@ def raw_records(file: pq.ParquetFile, display_value: DisplayValue) -> Iterator[R
 
 
 def table_records(table: pa.Table, display_value: DisplayValue) -> Iterator[Record]:
-    """The records of a table of struct columns."""
-    names = table.column_names
+    """The records of a table: its struct columns. Others are ours, and no field of the record."""
+    names = [field.name for field in table.schema if pa.types.is_struct(field.type)]
     columns = [_cells(table.column(name), display_value) for name in names]
     for cells in zip(*columns, strict=True):
         yield {name: cell for name, cell in zip(names, cells, strict=True) if cell is not _LEFT_OUT}
