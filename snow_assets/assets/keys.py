@@ -59,6 +59,16 @@ class PullNames:
         """``servicenow/<pull>/current``: the newest version of each row, of a delta pull."""
         return dg.AssetKey([PREFIX, self.pull, "current"])
 
+    @cached_property
+    def corpus(self) -> dg.AssetKey:
+        """``servicenow/<pull>/corpus``: the rows as files for other programs, where the pull says ``corpus``."""
+        return dg.AssetKey([PREFIX, self.pull, "corpus"])
+
+    @cached_property
+    def attachments(self) -> dg.AssetKey:
+        """``servicenow/<pull>/attachments``: the files attached to the rows, where the pull wants them."""
+        return dg.AssetKey([PREFIX, self.pull, "attachments"])
+
     def rows(self, mode: str) -> dg.AssetKey:
         """The asset whose rows are those of the table now: what is built on the pull depends on it."""
         return self.current if mode == "delta" else self.dataset
@@ -89,9 +99,19 @@ class PullNames:
         return f"publish_{self.pull}"
 
     @property
+    def attachments_job(self) -> str:
+        """The job that lists and fetches attachments."""
+        return f"attachments_{self.pull}"
+
+    @property
     def schedule(self) -> str:
         """The schedule of the plan job."""
         return f"pull_{self.pull}_schedule"
+
+    @property
+    def attachments_schedule(self) -> str:
+        """The schedule of the attachments job."""
+        return f"attachments_{self.pull}_schedule"
 
     @property
     def asset_keys(self) -> frozenset[dg.AssetKey]:

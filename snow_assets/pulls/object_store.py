@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,21 @@ class ObjectStore:
         except AlreadyExistsError as error:
             raise FileExistsError(path) from error
         scratch.unlink()
+
+    def replace(self, scratch: Path, path: str) -> None:
+        """See ``Store``."""
+        obstore.put(self._store, path, scratch)
+        scratch.unlink()
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """See ``Store``."""
+        for chunk in obstore.get(self._store, path).stream(min_chunk_size=1 << 20):
+            yield bytes(chunk)
+
+    def remove(self, path: str) -> None:
+        """See ``Store``."""
+        with suppress(FileNotFoundError):
+            obstore.delete(self._store, path)
 
     def remove_scratch(self, folder: str = "") -> None:
         """See ``Store``. Scratch files lie in the temporary folder of the machine that made them."""

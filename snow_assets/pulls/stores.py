@@ -25,6 +25,7 @@ DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 PERSON = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR,
 )  # fmt: skip
+_CHUNK = 1 << 20
 RETIRED = ".retired-"  # before the name of a folder that is being removed
 _MISREAD = re.compile(r"%[0-9A-Fa-f]{2}|\\")  # in a path: deltalake decodes it once too often and looks elsewhere
 
@@ -61,6 +62,18 @@ class Store(Protocol):
 
     def commit(self, scratch: Path, path: str) -> None:
         """Make a scratch file durable under its name, which must be new. Raises ``FileExistsError``."""
+        ...
+
+    def replace(self, scratch: Path, path: str) -> None:
+        """Like ``commit``, in place of the file of that name, if there is one. Readers see the old one or the new."""
+        ...
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """A file's bytes, some at a time. Raises ``FileNotFoundError``."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a file; nothing where there is none."""
         ...
 
     def remove_scratch(self, folder: str = "") -> None:
@@ -160,6 +173,25 @@ class LocalStore:
             os.link(scratch, target)
             scratch.unlink()
             _sync(target.parent)
+
+    def replace(self, scratch: Path, path: str) -> None:
+        """See ``Store``."""
+        target = self.root / path
+        with self._writing():
+            _sync(scratch)
+            scratch.replace(target)
+            _sync(target.parent)
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """See ``Store``."""
+        with (self.root / path).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+    def remove(self, path: str) -> None:
+        """See ``Store``."""
+        with self._writing():
+            (self.root / path).unlink(missing_ok=True)
 
     def remove_scratch(self, folder: str = "") -> None:
         """See ``Store``."""
