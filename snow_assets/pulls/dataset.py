@@ -273,7 +273,7 @@ def _commit(
     if table is not None:
         with log_of(landing):
             if plan.is_delta:
-                _add_columns(table, schema)
+                add_columns(table, schema)
             mode = "append" if plan.is_delta else "overwrite"
             table.create_write_transaction(list(actions), mode, schema, commit_properties=properties)
         return
@@ -294,7 +294,7 @@ def _commit(
         raise
 
 
-def _add_columns(table: DeltaTable, schema: Schema) -> None:
+def add_columns(table: DeltaTable, schema: Schema) -> None:
     """Columns that came since: null in older files. A commit of its own, which may be made again after a crash."""
     known = {field.name for field in table.schema().fields}
     new = [field for field in schema.fields if field.name not in known]
