@@ -13,7 +13,7 @@ from snow_assets.pulls.plan import FORMAT_VERSION
 from snow_assets.pulls.window import Chain, Window, find_window
 from snow_assets.servicenow.account import Account, account, clock, count
 from snow_assets.servicenow.client import Client
-from snow_assets.servicenow.dictionary import Column, columns
+from snow_assets.servicenow.dictionary import Column, Description, description
 from snow_assets.servicenow.exchange import Tally
 from snow_assets.servicenow.honoured import must_be_honoured, must_exist, visible_fields
 from snow_assets.servicenow.keyed import check_key
@@ -21,6 +21,7 @@ from snow_assets.servicenow.query import EncodedQuery
 
 SLICES = 128  # aimed at: enough for every thread to the end, few enough for Dagster's events
 MAX_PAGES_PER_SLICE = 50
+MOMENTS = ("glide_date_time", "due_date")  # types of a cursor
 SLICE_ROWS_UNCOUNTED = 10  # pages a slice where nothing counts
 
 
@@ -28,7 +29,7 @@ SLICE_ROWS_UNCOUNTED = 10  # pages a slice where nothing counts
 class Preview:
     """What a plan of this pull would freeze but for its slices, asked of the instance; nothing is written.
 
-    ``window`` is that of a delta, and part of ``query``.
+    ``window`` is that of a delta, and part of ``query``. ``description`` is the dictionary's, where it may be read.
     """
 
     pull: str
@@ -43,6 +44,7 @@ class Preview:
     query: EncodedQuery
     cost: Tally
     window: Window | None = None
+    description: Description | None = None
 
     def slice_rows(self, pull: PullConfig) -> int:
         """Rows of a slice: as declared, or so many pages that about 128 slices come out; all by a key of its own."""
@@ -69,10 +71,12 @@ def look(pull: PullConfig, client: Client, chain: Chain | None = None) -> Previe
     query = EncodedQuery.parse(pull.query)
     who = client.run(account(client.policy, tally, username=client.username), tally=tally)
     as_of = client.run(clock(client.policy, tally), tally=tally) or datetime.now(UTC)
-    probed, types, fields = _columns(pull, query, client, tally)
+    probed, found, fields = _columns(pull, query, client, tally)
+    types = {column.name: column.type for column in found.columns if column.name in fields} if found else {}
     window = None
     identity = _identity(pull, client.url, who, query, fields)
     if pull.mode == "delta":
+        _must_be_a_moment(pull, types)
         as_of -= timedelta(seconds=pull.lag)  # what commits late, or by a clock that is behind, is seen by the next
         identity |= {"mode": "delta", "cursor": pull.cursor, "base_query": query.where(), "window": ""}
         window = find_window(pull, client, chain, identity, as_of, tally)
@@ -95,7 +99,16 @@ def look(pull: PullConfig, client: Client, chain: Chain | None = None) -> Previe
         query=query,
         cost=tally,
         window=window,
+        description=found,
     )
+
+
+def _must_be_a_moment(pull: PullConfig, types: dict[str, str]) -> None:
+    """A cursor of another type would be compared with a date as text, or not at all."""
+    kind = types.get(pull.cursor)
+    if kind is not None and kind not in MOMENTS:
+        hint = "choose a date-time field that moves with every change, such as sys_updated_on"
+        raise ConfigError(f"is of type {kind}, not a date-time", key="cursor", value=pull.cursor, hint=hint)
 
 
 def _identity(pull: PullConfig, url: str, who: Account, query: EncodedQuery, fields: tuple[str, ...]) -> dict[str, Any]:
@@ -118,8 +131,8 @@ def _identity(pull: PullConfig, url: str, who: Account, query: EncodedQuery, fie
 
 def _columns(
     pull: PullConfig, query: EncodedQuery, client: Client, tally: Tally
-) -> tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]:
-    """The fields seen in a row, the dictionary's types, and the frozen field list."""
+) -> tuple[tuple[str, ...], Description | None, tuple[str, ...]]:
+    """The fields seen in a row, what the dictionary says of the table, and the frozen field list."""
     declared = tuple(pull.fields or ())
     key = tuple(pull.key or ("sys_id",))
     versions = pull.delta_fields if pull.mode == "delta" else ()
@@ -132,7 +145,8 @@ def _columns(
         if walked:
             more = client.run(visible_fields(pull.table, walked, client.policy, tally, sys_id=False), tally=tally)
             visible = (*visible, *(name for name in more or () if name in walked))
-    described = client.run(columns(pull.table, client.policy, tally), tally=tally) or ()
+    found = client.run(description(pull.table, client.policy, tally), tally=tally)
+    described = found.columns if found else ()
     if visible is None:
         _must_be_described(query, declared, described, pull.table)
         seen: tuple[str, ...] = ()
@@ -148,8 +162,7 @@ def _columns(
     known = {*seen, *(column.name for column in described)}
     fields = (*fields, *(name for name in versions if name in known and name not in fields))
     fields = (*(name for name in key if name not in fields), *fields)
-    types = {column.name: column.type for column in described if column.name in fields}
-    return tuple(name for name in fields if name in seen), types, fields
+    return tuple(name for name in fields if name in seen), found, fields
 
 
 def _must_name_rows(pull: PullConfig, visible: Sequence[str]) -> None:

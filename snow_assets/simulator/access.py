@@ -74,7 +74,7 @@ class Access:
         """What queries of this request are read against."""
         now = self.store.clock.now().replace(microsecond=0)
         speaker = Speaker(now, self.viewer.zone, self.user.get("sys_id", ""), self.account.user_name)
-        return Scope(self.store, speaker, self.knobs.not_equal_drops_empty)
+        return Scope(self.store, speaker, self.knobs.not_equal_drops_empty, self.knobs.literal_dates == "account")
 
     @cached_property
     def rights(self) -> Rights:

@@ -84,10 +84,16 @@ class Knobs:
     closed_tables: set[str] = field(default_factory=set)  # no web service access: 403
     denied_aggregates: set[str] = field(default_factory=set)  # only the Aggregate API answers 403; "*" = all
 
+    # Changes.
+    unlogged_deletes: set[str] = field(default_factory=set)  # classes whose deletions sys_audit_delete does not show
+    late_commits: float = 0.0  # share of an event log's versions that are committed late; read at the start, as is
+    late_seconds: float = 300.0  # how late at most
+
     # Queries.
     collation: CollationName = "nocase"  # how sys_ids compare and sort; read once, when the instance starts
     invalid_terms: Literal["drop", "no_rows", "forbid_403"] = "drop"
     not_equal_drops_empty: bool = True
+    literal_dates: Literal["utc", "account"] = "utc"  # the zone in which a moment in a query is read
     ties: Literal["move", "stay"] = "move"  # whether rows that no ORDERBY tells apart change places between pages
     null_unset_choices: bool = False  # display half of an unset choice: null instead of ""
 
@@ -126,6 +132,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "denied_tables": set,
     "closed_tables": set,
     "denied_aggregates": set,
+    "unlogged_deletes": set,
 }
 
 

@@ -25,6 +25,7 @@ class Scope:
     store: Store
     speaker: Speaker
     not_equal_drops_empty: bool = True
+    zoned_dates: bool = False  # literal moments are in the speaker's zone, as in the list filter of the UI
 
 
 @dataclass(frozen=True, slots=True)

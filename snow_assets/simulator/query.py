@@ -13,9 +13,10 @@ from typing import Literal
 
 from snow_assets.simulator.collation import Collate
 from snow_assets.simulator.columns import Columns
-from snow_assets.simulator.dictionary import exists
+from snow_assets.simulator.dictionary import DATE_TIME_TYPES, exists
 from snow_assets.simulator.operands import Operand, Scope, operand
 from snow_assets.simulator.operators import OPERATORS, InvalidTermError, Operator, Test, literal
+from snow_assets.simulator.script_dates import in_utc
 from snow_assets.simulator.store import Row
 
 _SYMBOLS = "|".join(re.escape(symbol) for symbol in sorted(OPERATORS, key=len, reverse=True))
@@ -224,6 +225,8 @@ class _Reader:
         self.rights.check(self.columns, self.table, name, ranges=operator.ranges)
         left = operand(path, self.scope)
         text = value if not operator.takes_value else self._literal(operator, value)
+        if self.scope.zoned_dates and left.kind in DATE_TIME_TYPES:
+            text = in_utc(text, self.scope.speaker.zone)
         stable = path.local and not (left.kind == "reference" and operator.ranges)
         bound = None
         if name == "sys_id" and symbol in ("<", "<=", ">", ">=") and text:

@@ -66,6 +66,14 @@ def to_stored(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime(STORED)
 
 
+def in_utc(text: str, zone: tzinfo) -> str:
+    """A literal moment of ``zone`` as it is stored; any other text as it is."""
+    try:
+        return to_stored(datetime.strptime(text, STORED).replace(tzinfo=zone))
+    except ValueError:
+        return text
+
+
 def shift(moment: datetime, unit: str, count: int) -> datetime:
     """``moment`` moved by ``count`` units; months, quarters and years keep the day where the month has it."""
     if unit in ("month", "quarter", "year"):
