@@ -14,6 +14,7 @@ class Clock:
     def __init__(self, at: datetime | None = None) -> None:
         """Start at ``at`` (aware; naive is read as UTC), or follow the machine's clock when None."""
         self._offset = 0.0
+        self._stopped: float | None = None
         if at is not None:
             self.set(at)
 
@@ -23,16 +24,22 @@ class Clock:
 
     def timestamp(self) -> float:
         """Seconds since the epoch on the instance."""
-        return time.time() + self._offset
+        return self._stopped if self._stopped is not None else time.time() + self._offset
 
     def set(self, at: datetime) -> None:
-        """Move to ``at``; time goes on from there."""
+        """Move to ``at``; time goes on from there, unless it is stopped."""
         aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+        if self._stopped is not None:
+            self._stopped = aware.timestamp()
         self._offset = aware.timestamp() - time.time()
+
+    def stop(self) -> None:
+        """Stand still from now on: only ``set`` and ``advance`` move it. For runs that are to be repeated exactly."""
+        self._stopped = self.timestamp()
 
     def advance(self, **parts: float) -> None:
         """Move forward by ``timedelta(**parts)``, for instance ``advance(hours=2)``."""
-        self._offset += timedelta(**parts).total_seconds()
+        self.set(self.now() + timedelta(**parts))
 
     def stored(self) -> str:
         """Now, as a date-time column stores it (UTC, one second resolution)."""

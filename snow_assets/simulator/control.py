@@ -6,7 +6,10 @@ newest N), ``DELETE`` empties it. ``GET /simulator/clock`` tells the instance's 
 ``2016-05-01 12:00:00`` moves it there, replaying an event log on the way. ``GET /simulator/knobs`` shows how the
 instance is set, ``POST`` with a JSON map such as ``{"invalid_terms": "no_rows"}`` sets it. ``GET /simulator/columns``
 lists the columns of ``?table=incident``; ``POST`` with a JSON map such as ``{"name": "u_color", "type": "string"}``
-adds one, or changes the one of that name; ``DELETE`` with ``&name=u_color`` removes it.
+adds one, or changes the one of that name; ``DELETE`` with ``&name=u_color`` removes it. ``POST /simulator/log`` with a
+number commits so many further versions of the event log. ``POST /simulator/rows`` with a JSON map such as
+``{"undelete": "<sys_id>"}`` does what the Table API cannot: ``delete`` (without a log, of ``table``), ``undelete``,
+``reclassify`` (of ``table``, ``into``), ``prune`` (the delete log, before a moment).
 """
 
 from __future__ import annotations
@@ -40,8 +43,13 @@ def control(sim: Simulator, asked: Asked) -> Reply:
             return _knobs(sim, asked)
         case "columns":
             return _columns(sim, asked)
+        case "log":
+            return _log(sim, asked)
+        case "rows":
+            return _rows(sim, asked)
         case _:
-            return failure(404, "No such control", "known below /simulator/: faults, requests, clock, knobs, columns")
+            known = "faults, requests, clock, knobs, columns, log, rows"
+            return failure(404, "No such control", f"known below /simulator/: {known}")
 
 
 def _faults(sim: Simulator, asked: Asked) -> Reply:
@@ -73,6 +81,35 @@ def _clock(sim: Simulator, asked: Asked) -> Reply:
         except (ValueError, UnicodeDecodeError) as error:
             return failure(400, "Invalid moment", str(error))
     return json_reply({"now": sim.clock.now().isoformat(timespec="seconds")})
+
+
+def _log(sim: Simulator, asked: Asked) -> Reply:
+    if asked.method == "POST":
+        text = asked.body.decode(errors="replace").strip()
+        if not text.isdecimal():
+            return failure(400, "Invalid number", f"{text!r} is no number of versions")
+        sim.advance(int(text))
+    return json_reply({"replayed": sim.replayed, "now": sim.clock.now().isoformat(timespec="seconds")})
+
+
+def _rows(sim: Simulator, asked: Asked) -> Reply:
+    try:
+        match json.loads(asked.body or b"null"):
+            case {"delete": str(sys_id), "table": str(table)}:
+                sim.delete(table, sys_id, log=False)
+            case {"undelete": str(sys_id)}:
+                sim.undelete(sys_id)
+            case {"reclassify": str(sys_id), "table": str(table), "into": str(into)}:
+                sim.reclassify(table, sys_id, into)
+            case {"prune": str(moment)}:
+                return json_reply({"pruned": sim.prune_deletions(parse_moment(moment))})
+            case _:
+                return failure(400, "Invalid deed", "known: delete, undelete, reclassify, prune")
+    except KeyError as error:
+        return failure(404, "No such row", str(error))
+    except ValueError as error:
+        return failure(400, "Invalid deed", str(error))
+    return json_reply({"done": True})
 
 
 def _knobs(sim: Simulator, asked: Asked) -> Reply:

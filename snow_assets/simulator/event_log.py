@@ -3,7 +3,8 @@
 The file has one row for each version of an incident, with the columns of the UCI data set 498 ("Incident management
 process enriched event log", Amaral, Fantinato and Peres, CC BY 4.0): plain or gzip. Times are ``d/m/YYYY HH:MM``, taken
 as UTC; ``?`` is unknown and becomes an empty value. At a moment T an incident is its newest version with
-``sys_updated_at <= T``.
+``sys_updated_at <= T``. Where versions are committed late, what an incident is follows from the commits, in which the
+versions of one incident never overtake each other.
 
 People, groups, places and so on are labels in the log. They become rows of their own, there from the beginning, with
 sys_ids that depend on the label alone, so that references resolve and replays agree. Values are kept as they are found,
@@ -16,16 +17,18 @@ import csv
 import gzip
 import zlib
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from sys import intern
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 from snow_assets.simulator.generate import DEFAULT_ROWS, generate
 from snow_assets.simulator.generate_rows import Row, named_id
+
+Late: TypeAlias = Callable[[str, int], float]  # seconds from an update, by number and update count, to its commit
 
 _PLAIN = {
     "number": "number",
@@ -104,11 +107,24 @@ class _Version:
     cells: tuple[str, ...]
 
 
-class EventLog:
-    """The whole log in memory, in order of time (about 60 MB for 120,000 versions)."""
+def late_by(share: float, seconds: float, seed: int = 0) -> Late:
+    """Let a share of the versions be committed up to so many seconds late, chosen by ``seed``."""
 
-    def __init__(self, path: Path | str) -> None:
-        """Read the file.
+    def late(number: str, mod_count: int) -> float:
+        chosen, how = divmod(zlib.crc32(f"{seed} {number} {mod_count}".encode()), 1 << 16)
+        return 1 + how / (1 << 16) * (seconds - 1) if chosen / (1 << 16) < share else 0.0
+
+    return late
+
+
+class EventLog:
+    """The whole log in memory, in the order of its commits (about 60 MB for 120,000 versions).
+
+    A *position* is a number of commits: those before it have been made.
+    """
+
+    def __init__(self, path: Path | str, late: Late | None = None) -> None:
+        """Read the file. ``late`` tells how long after its update a version is committed; at once when None.
 
         Raises:
             OSError: it cannot be read.
@@ -118,20 +134,34 @@ class EventLog:
         self.path = Path(path)
         try:
             with _open(self.path) as file:
-                self._versions = self._read(file)
+                versions = self._read(file)
         except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"{self.path}: cannot be read as CSV: {error}") from error
-        self._moments = [version.updated for version in self._versions]
+        commits = self._committed(versions, late) if late else [(version.updated, version) for version in versions]
+        self._moments = [moment for moment, _ in commits]
+        self._versions = [version for _, version in commits]
 
     @property
     def start(self) -> datetime | None:
-        """When the first version was written; None for an empty log."""
+        """When the first version was committed; None for an empty log."""
         return self._moments[0] if self._moments else None
 
     @property
     def end(self) -> datetime | None:
-        """When the last version was written; None for an empty log."""
+        """When the last version was committed; None for an empty log."""
         return self._moments[-1] if self._moments else None
+
+    def __len__(self) -> int:
+        """The number of versions."""
+        return len(self._versions)
+
+    def position(self, moment: datetime) -> int:
+        """How many versions are committed by ``moment`` (UTC where it has no zone)."""
+        return bisect_right(self._moments, _utc(moment))
+
+    def commit(self, position: int) -> tuple[datetime, Row]:
+        """The commit at a position: when it is made, and the whole incident row."""
+        return self._moments[position], self._row(self._versions[position])
 
     def rows_at(self, moment: datetime, base: Mapping[str, list[Row]] | None = None) -> dict[str, list[Row]]:
         """The tables as they were at ``moment`` (UTC where it has no zone), in the form that ``generate`` gives.
@@ -140,7 +170,7 @@ class EventLog:
         incidents are replaced, its other tables extended by the rows that the labels stand for.
         """
         newest: dict[str, _Version] = {}
-        for version in self._versions[: bisect_right(self._moments, _utc(moment))]:
+        for version in self._versions[: self.position(moment)]:
             newest[version.cells[self._at["number"]]] = version
         tables = dict(base) if base is not None else generate(dict.fromkeys(DEFAULT_ROWS, 0), 0, _utc(moment))
         for table, rows in self.referenced().items():
@@ -149,10 +179,8 @@ class EventLog:
         return tables
 
     def changes_between(self, after: datetime, until: datetime) -> list[Row]:
-        """Every version written after ``after`` and up to ``until``, oldest first: whole incident rows."""
-        first = bisect_right(self._moments, _utc(after))
-        last = bisect_right(self._moments, _utc(until))
-        return [self._row(version) for version in self._versions[first:last]]
+        """Every version committed after ``after`` and up to ``until``, in that order: whole incident rows."""
+        return [self._row(version) for version in self._versions[self.position(after) : self.position(until)]]
 
     def referenced(self) -> dict[str, list[Row]]:
         """The rows that the labels of the whole log stand for, by table."""
@@ -173,6 +201,17 @@ class EventLog:
             raise ValueError(f"{self.path}: not an incident event log, no column {', '.join(missing)}")
         self._at = {name: self._names.index(name) for name in _COLUMNS}
         return sorted(self._version(reader.line_num, cells) for cells in reader if cells)
+
+    def _committed(self, versions: Iterable[_Version], late: Late) -> list[tuple[datetime, _Version]]:
+        """When each version is committed: a row that is locked by one update lets the next one wait."""
+        last: dict[str, datetime] = {}
+        commits = []
+        for version in versions:
+            number = version.cells[self._at["number"]]
+            moment = version.updated + timedelta(seconds=late(number, version.mod_count))
+            last[number] = max(moment, last.get(number, moment))
+            commits.append((last[number], version))
+        return sorted(commits)
 
     def _version(self, line: int, cells: list[str]) -> _Version:
         try:

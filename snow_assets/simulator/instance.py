@@ -6,19 +6,20 @@ import random
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from snow_assets.simulator import altering
+from snow_assets.simulator import altering, undoing
 from snow_assets.simulator.app import App
 from snow_assets.simulator.clock import Clock
-from snow_assets.simulator.event_log import EventLog
+from snow_assets.simulator.event_log import EventLog, late_by
 from snow_assets.simulator.faults import Faults
 from snow_assets.simulator.generate import generate
 from snow_assets.simulator.knobs import Knobs
 from snow_assets.simulator.oauth import Tokens
+from snow_assets.simulator.replay import Replay
 from snow_assets.simulator.request_log import RequestLog
 from snow_assets.simulator.schema import ColumnDef
 from snow_assets.simulator.server import SimulatorServer
@@ -45,7 +46,7 @@ class Simulator:
         *,
         at: datetime | None = None,
         tables: Mapping[str, Iterable[Row]] | None = None,
-        event_log: str | Path | None = None,
+        event_log: str | Path | EventLog | None = None,
         knobs: Knobs | None = None,
     ) -> None:
         """Generate the data: ``rows`` of each table named (the rest in small default numbers).
@@ -54,19 +55,21 @@ class Simulator:
         data, real class by real class; ``event_log`` is a CSV of incident versions, replayed up to ``at`` (its end
         when None); ``knobs`` sets how the instance behaves.
         """
-        self._log = EventLog(event_log) if event_log is not None else None
-        self.clock = Clock(at or (self._log.end if self._log else None))
         self.knobs = knobs or Knobs()
+        log = _log_of(event_log, self.knobs, seed)
+        self.clock = Clock(at or (log.end if log else None))
         self.requests = RequestLog()
-        self._replayed = self.clock.now()  # the log is applied up to here; the clock itself runs on
+        begin = self.clock.now()  # the log is applied up to here; the clock itself runs on
         data: Mapping[str, Iterable[Row]]
         if tables is not None:
             data = tables
-        elif self._log is not None:
-            data = self._log.rows_at(self._replayed, generate(dict(rows), seed, self._replayed) if rows else None)
+        elif log is not None:
+            data = log.rows_at(begin, generate(dict(rows), seed, begin) if rows else None)
         else:
             data = generate(dict(rows or {}), seed, self.clock.now())
         self.store = Store(data, self.clock, self.knobs.collation)
+        self.store.unlogged = lambda table: table in self.knobs.unlogged_deletes
+        self._replay = Replay(log, self.store, self.clock, log.position(begin) if log else 0)
         self.shapes = Shapes(self.store, self.knobs.cache_bytes)
         self.faults = Faults()
         self.sessions = Sessions(self.knobs, self.clock)
@@ -87,16 +90,30 @@ class Simulator:
 
         Time moves forward only: ValueError for a moment before the instance's present.
         """
-        now = self.clock.now()
-        until = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if until < now:
-            raise ValueError(f"{until} is before {now}")
-        changes = self._log.changes_between(self._replayed, until) if self._log else []
-        for row in changes:
-            self.store.put("incident", row)
-        self.clock.set(until)
-        self._replayed = until
-        return len(changes)
+        return self._replay.move_to(moment)
+
+    @property
+    def replayed(self) -> int:
+        """How many versions of the event log are committed."""
+        return self._replay.position
+
+    def advance(self, versions: int = 1, until: datetime | None = None) -> int:
+        """Commit the next versions of the event log, those due by ``until``; returns how many there were.
+
+        The clock moves on to the commit where it lies in the future, and not otherwise: versions of one minute may be
+        committed with as many readings in between as wanted.
+        """
+        return self._replay.advance(versions, until)
+
+    def replaying(
+        self, until: datetime | None = None, *, versions: int = 1, requests: int = 1
+    ) -> AbstractContextManager[None]:
+        """Commit the next versions of the event log with each so many requests, while the block runs."""
+        return self._replay.every(requests, versions, until, self.watchers)
+
+    def replaying_by_time(self, per_second: float, until: datetime | None = None) -> AbstractContextManager[None]:
+        """Commit so many versions of the event log a second, from another thread, while the block runs."""
+        return self._replay.timed(per_second, until)
 
     @contextmanager
     def churn(self, table: str, per_second: float = 10.0, seed: int = 0) -> Iterator[None]:
@@ -158,10 +175,46 @@ class Simulator:
         """Add a row; returns its sys_id. Thread-safe, like all changes."""
         return self.store.insert(table, {**(row or {}), **values})
 
-    def update(self, table: str, sys_id: str, **values: str) -> Row:
-        """Change a row (``sys_mod_count`` and ``sys_updated_on`` move). KeyError when there is none."""
-        return self.store.update(table, sys_id, values)
+    def update(self, table: str, sys_id: str, *, quiet: bool = False, **values: str) -> Row:
+        """Change a row. KeyError when there is none.
+
+        ``sys_mod_count`` and ``sys_updated_on`` move, unless it is done ``quiet``, as a script that sets
+        ``autoSysFields(false)`` does it.
+        """
+        return self.store.update(table, sys_id, values, quiet=quiet)
 
     def delete(self, table: str, sys_id: str, *, log: bool = True) -> None:
-        """Remove a row; the delete log gets an entry under its real class unless ``log`` is False."""
+        """Remove a row; the delete log gets an entry under its real class unless ``log`` is False.
+
+        Archiving does the latter, and deleting by a script that runs no workflow.
+        """
         self.store.delete(table, sys_id, log=log)
+
+    def undelete(self, sys_id: str) -> Row:
+        """Bring a deleted row back as it was, with its old update time and count. KeyError when there is none.
+
+        ``sys_audit`` says ``RECOVERED``; the entry of the delete log stays.
+        """
+        return undoing.undelete(self.store, sys_id)
+
+    def restore(self, table: str, row: Row) -> None:
+        """Put an older version in a row's place, update time and count included; both go back."""
+        self.store.put(table, row)
+
+    def reclassify(self, table: str, sys_id: str, into: str) -> Row:
+        """Make a row of ``table`` one of the class ``into``, which loses the columns that this does not have.
+
+        KeyError when there is no such row, ValueError when the class is not of the same hierarchy.
+        """
+        return undoing.reclassify(self.store, table, sys_id, into)
+
+    def prune_deletions(self, before: datetime) -> int:
+        """Forget the entries of the delete log from before a moment, as its cleaner does. Returns how many."""
+        return undoing.prune_deletions(self.store, before)
+
+
+def _log_of(event_log: str | Path | EventLog | None, knobs: Knobs, seed: int) -> EventLog | None:
+    if event_log is None or isinstance(event_log, EventLog):
+        return event_log
+    late = late_by(knobs.late_commits, knobs.late_seconds, seed) if knobs.late_commits else None
+    return EventLog(event_log, late)

@@ -55,6 +55,8 @@ class Store:
         self.generation = 0  # counts mutations
         self.on_change: list[Callable[[str], None]] = []  # called with the class of the row that changed
         self.on_row: list[Callable[[str, str, Row | None], None]] = []  # with its class, sys_id and new version
+        self.unlogged: Callable[[str], bool] = lambda table: False  # whether a class's deletions leave no trace
+        self.graves: dict[str, tuple[str, Row]] = {}  # deleted rows by sys_id, with their class
         self._rows: dict[str, dict[str, Row]] = {}
         self._views: dict[str, View] = {}
         self._joined: dict[str, tuple[int, dict[str, Row], View]] = {}  # database views, by generation
@@ -206,9 +208,10 @@ class Store:
                 raise KeyError(sys_id)
             real = self.class_of(table, old)
             self._put(real, old, None)
-            if log and exists("sys_audit_delete"):
-                entry = {"tablename": real, "documentkey": sys_id, "display_value": old.get(title_column(real), "")}
-                self.insert("sys_audit_delete", {**entry, "user": user}, user)
+            self.graves[sys_id] = (real, old)
+            if log and not self.unlogged(real):
+                entry = {"tablename": real, "documentkey": sys_id, "user": user}
+                self.insert("sys_audit_delete", {**entry, "display_value": old.get(title_column(real), "")}, user)
 
     def put(self, table: str, row: Row) -> None:
         """Add or replace a row of class ``table`` as it is, system columns included."""
@@ -242,6 +245,7 @@ class Store:
         come = lineage(self.class_of(table, new)) if new is not None else ()
         if new is not None:
             rows[new["sys_id"]] = new
+            self.graves.pop(new["sys_id"], None)
         elif old is not None:
             del rows[old["sys_id"]]
         for name in {*gone, *come}:
