@@ -6,11 +6,14 @@ and line where there is one, and the way out.
 
 from __future__ import annotations
 
+from snow_assets.config_attachments import AttachmentsConfig
 from snow_assets.config_environment import Credentials, Environment
-from snow_assets.config_models import InstanceConfig, PullConfig, Schedule, Settings, Timeout, check_url
+from snow_assets.config_models import InstanceConfig, PullConfig, Settings, Timeout, check_url
+from snow_assets.config_schedule import Schedule
 from snow_assets.config_yaml import find_problems, load_settings, place_of
 
 __all__ = [
+    "AttachmentsConfig",
     "Credentials",
     "Environment",
     "InstanceConfig",

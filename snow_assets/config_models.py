@@ -8,11 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from snow_assets.config_cron import check_cron
+from snow_assets.config_attachments import AttachmentsConfig, attachments_of
+from snow_assets.config_schedule import Schedule, Section, schedule_of
 from snow_assets.errors import ConfigError
 
 # Windows takes these for devices, whatever their case; a landing copied there could not be made.
@@ -92,11 +92,7 @@ TableName = Annotated[str, _matching(_TABLE, "a table's name, such as incident o
 FieldName = Annotated[str, _matching(_FIELD, "a field's name, such as state or caller_id.email")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
-
-
-class InstanceConfig(_Model):
+class InstanceConfig(Section):
     """How to reach the instance; never who we are. The environment wins over ``url``."""
 
     url: str | None = None
@@ -122,36 +118,11 @@ class InstanceConfig(_Model):
             raise ValueError(error.message) from None
 
 
-class Schedule(_Model):
-    """When a pull starts by itself: five cron fields, in a time zone."""
-
-    cron: str
-    timezone: str = "UTC"
-
-    @field_validator("cron")
-    @classmethod
-    def _check_cron(cls, value: str) -> str:
-        return check_cron(value)
-
-    @field_validator("timezone")
-    @classmethod
-    def _check_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
-            raise ValueError("is not a time zone's name, such as Europe/Berlin") from None
-        return value
-
-
-class Timeout(_Model):
+class Timeout(Section):
     """Seconds to wait for a connection, and for an answer."""
 
     connect: Annotated[Seconds, Field(gt=0)] = 10.0
     read: Annotated[Seconds, Field(gt=0)] = 90.0
-
-
-def _schedule(value: object) -> object:
-    return {"cron": value} if isinstance(value, str) else value
 
 
 def _timeout(value: object) -> object:
@@ -167,7 +138,7 @@ def _display_value(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-class PullConfig(_Model):
+class PullConfig(Section):
     """A declared extraction. ``name`` is its key in the map ``pulls``."""
 
     name: PullName
@@ -196,7 +167,8 @@ class PullConfig(_Model):
     corpus: Annotated[bool, Field(strict=True)] = False
     hidden_rows: Literal["warn", "fail"] = "warn"
     unreadable_rows: Literal["fail", "skip"] = "fail"
-    schedule: Annotated[Schedule, BeforeValidator(_schedule)] | None = None
+    attachments: Annotated[AttachmentsConfig | None, BeforeValidator(attachments_of)] = None
+    schedule: Annotated[Schedule, BeforeValidator(schedule_of)] | None = None
     description: str = ""
     repair_attempts: Annotated[Count, Field(ge=0, le=100)] = 3
     group: GroupName = "servicenow"
@@ -224,6 +196,8 @@ class PullConfig(_Model):
     def _check_delta(self) -> PullConfig:
         if self.mode == "delta":
             check_delta(self)
+        if self.attachments and self.key:
+            raise ValueError("attachments belong to rows with a sys_id, so the pull cannot have a key of its own")
         return self
 
     @property
@@ -267,7 +241,7 @@ def check_delta(pull: PullConfig) -> None:
         raise ValueError(f"mode: delta needs stored values, and display_value: true has none; {sweep}")
 
 
-class Settings(_Model):
+class Settings(Section):
     """A whole ``pulls.yaml``. ``path`` is where it lies."""
 
     pulls: dict[str, PullConfig]

@@ -66,6 +66,9 @@ def hint_of(location: tuple[str | int, ...]) -> str:
 
 _HINTS = {
     "table": "write the name as it stands in the list's URL, such as incident",
+    "attachments": "write true, or a map such as {max_size: 25MB, content_types: [application/pdf]}",
+    "max_size": "write bytes, or 200kB, 25MB, 1GB",
+    "content_types": 'write a list, such as [application/pdf, "image/*"]',
     "query": 'write it in quotes on one line, such as "active=true^priorityIN1,2"',
     "fields": "write a list, such as [sys_id, number], or leave it out for all columns",
     "key": "write a list of fields, such as [number]",

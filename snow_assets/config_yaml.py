@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from snow_assets.config_models import InstanceConfig, PullConfig, Schedule, Settings, Timeout, nearest, without_secrets
+from snow_assets.config_attachments import AttachmentsConfig
+from snow_assets.config_models import InstanceConfig, PullConfig, Settings, Timeout, nearest, without_secrets
+from snow_assets.config_schedule import Schedule
 from snow_assets.config_wording import harmless, hint_of, message_of, shown
 from snow_assets.errors import ConfigError
 
@@ -291,9 +293,13 @@ def _secret(word: str) -> bool:
 
 
 def _known(location: Location, where: Location) -> Sequence[str]:
-    inner: dict[str, type[BaseModel]] = {"schedule": Schedule, "timeout": Timeout}
+    inner: dict[str, type[BaseModel]] = {
+        "attachments": AttachmentsConfig,
+        "schedule": Schedule,
+        "timeout": Timeout,
+    }
     if len(location) > 1:
-        return tuple(inner[str(location[0])].model_fields) if location[0] in inner else ()
+        return tuple(inner[str(location[-2])].model_fields) if location[-2] in inner else ()
     if where[0] == "instance":
         return tuple(InstanceConfig.model_fields)
     return _DEFAULTS if where[0] == "defaults" else _PULL
