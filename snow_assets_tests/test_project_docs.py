@@ -67,14 +67,19 @@ def common_options_removed(text: str) -> str:
     return re.sub(r"\n  -h, --help .*", "", text)
 
 
+def keys_of(model: type[PullConfig | InstanceConfig]) -> list[str]:
+    """The keys as they are written in YAML."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
 @pytest.mark.parametrize("model", [PullConfig, InstanceConfig])
 def test_every_key_of_pulls_yaml_is_explained(model: type[PullConfig | InstanceConfig]) -> None:
-    missing = [key for key in model.model_fields if key != "name" and f"| `{key}` |" not in page("pulls.md")]
+    missing = [key for key in keys_of(model) if key != "name" and f"| `{key}` |" not in page("pulls.md")]
     assert not missing
 
 
 def test_no_key_is_explained_that_does_not_exist() -> None:
-    known = {*PullConfig.model_fields, *InstanceConfig.model_fields}
+    known = {*keys_of(PullConfig), *keys_of(InstanceConfig)}
     assert set(re.findall(r"^\| `(\w+)` \|", page("pulls.md"), re.MULTILINE)) <= known
 
 
