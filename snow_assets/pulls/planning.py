@@ -18,6 +18,7 @@ from snow_assets.pulls.dataset import published_chain, published_plan
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.plan import Plan, Slice, fingerprint_of, moment_of, plan_id_of
 from snow_assets.pulls.preview import SLICES, Preview, look
+from snow_assets.pulls.schema import SchemaChange, compare, describe, must_not_change, published_schema, write_schema
 from snow_assets.servicenow.account import rows, text
 from snow_assets.servicenow.boundaries import Chain, find_chain, join_chains, prefix_bounds
 from snow_assets.servicenow.client import Client
@@ -35,13 +36,15 @@ _log = logging.getLogger(__name__)
 class Planned:
     """A plan, whether it is an unfinished one that goes on, and the ids of plans that were retired for it.
 
-    ``passed_over`` tells of each unfinished plan that cannot be read, what is wrong and what is to be done.
+    ``passed_over`` tells of each unfinished plan that cannot be read, what is wrong and what is to be done. ``change``
+    is how the table's columns differ from those last published.
     """
 
     plan: Plan
     continued: bool
     retired: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+    change: SchemaChange | None = None
 
 
 def make_plan(
@@ -61,11 +64,15 @@ def make_plan(
     instead. ``announce`` is told the plan's id just before the plan is written, or goes on.
 
     Everything is asked of the instance before anything is written. Raises ``FixFirst`` for what is wrong with the
-    configuration, the credentials, the table or the query; ``LandingError`` where the landing cannot be written.
+    configuration, the credentials, the table or the query; ``PublishRefused`` where the pull freezes its schema and
+    the columns changed; ``LandingError`` where the landing cannot be written.
     """
     landing.check_writable()
     new = new or base
     preview = look(pull, client, None if base else published_chain(landing))
+    schema = describe(pull, client, preview)
+    change = compare(published_schema(landing), schema)
+    must_not_change(change, pull)
     landing.sweep()
     unfinished, passed_over = _unfinished(landing)
     for line in passed_over:
@@ -75,9 +82,11 @@ def make_plan(
         announce(plan.plan_id)
     else:
         plan, old, continued = _write(landing, _freeze(pull, client, preview), announce), unfinished, False
+    write_schema(landing, plan, schema)
     for each in old:
         landing.remove_plan(each.plan_id)
-    return Planned(plan, continued=continued, retired=tuple(each.plan_id for each in old), passed_over=passed_over)
+    retired = tuple(each.plan_id for each in old)
+    return Planned(plan, continued=continued, retired=retired, passed_over=passed_over, change=change)
 
 
 def _unfinished(landing: Landing) -> tuple[list[Plan], tuple[str, ...]]:
