@@ -78,6 +78,16 @@ def read_range(reading: Reading, lo: str | None, hi: str | None, tally: Tally) -
     return replace(proof, causes=(*notes, *proof.causes), lo=state.lo, hi=state.hi)
 
 
+def read_named(
+    reading: Reading, sys_ids: Sequence[str], tally: Tally
+) -> Procedure[tuple[list[str], dict[str, str], list[str]]]:
+    """Deliver the rows of the reading's query that have these sys_ids, each at most once, and no other.
+
+    Returns the delivered, those that do not match or are gone (with the cause), and those that match and did not come.
+    """
+    return (yield from _repair(RangeState(reading, None, None, tally), sys_ids))
+
+
 def _is_clean(state: RangeState) -> bool:
     """Whether rows and count say the same without more. That a range is empty is never clean: keys must say so."""
     known = state.landed + len(state.unreadable)
