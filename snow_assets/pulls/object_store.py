@@ -110,6 +110,15 @@ class ObjectStore:
         """See ``Store``."""
         return int(obstore.head(self._store, path)["size"])
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """See ``Store``."""
+        prefix = folder.strip("/")
+        try:
+            batches = list(obstore.list(self._store, f"{prefix}/" if prefix else None))
+        except Exception as error:  # noqa: BLE001 - each kind of store raises its own
+            raise self._unusable(error) from None
+        return {entry["path"]: int(entry["size"]) for batch in batches for entry in batch}
+
     def uri(self, path: str) -> str:
         """See ``Store``."""
         return f"{self.location}/{path}"

@@ -88,6 +88,10 @@ class Store(Protocol):
         """Bytes of a file. Raises ``FileNotFoundError``."""
         ...
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of every file below a folder, by path in the store; also hidden ones. Empty where there is none."""
+        ...
+
     def uri(self, path: str) -> str:
         """Where people and other programs find a file."""
         ...
@@ -211,6 +215,15 @@ class LocalStore:
     def size(self, path: str) -> int:
         """See ``Store``."""
         return (self.root / path).stat().st_size
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """See ``Store``."""
+        found = {}
+        for path in (self.root / folder).rglob("*"):
+            with suppress(FileNotFoundError):  # whoever writes renames
+                if not path.is_dir():
+                    found[path.relative_to(self.root).as_posix()] = path.lstat().st_size
+        return found
 
     def uri(self, path: str) -> str:
         """See ``Store``."""
