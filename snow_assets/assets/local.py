@@ -22,10 +22,12 @@ from snow_assets.config import Credentials, Environment, PullConfig, Settings
 from snow_assets.dagster_home import write_dagster_home
 from snow_assets.errors import ConfigError, PlanIncomplete, SnowError
 from snow_assets.pulls import (
+    Current,
     Dataset,
     Landing,
     Plan,
     Totals,
+    current,
     lease,
     missing_keys,
     published,
@@ -43,7 +45,8 @@ class PullOutcome:
     """How far a pull came. ``error`` is ``None`` where it is complete and published.
 
     ``failed`` pairs partition keys with causes, for this call's slices. ``landed`` counts slices of the plan whose
-    files lie in the landing. ``dbt_failed``: the dataset is published, and what is built from it is not.
+    files lie in the landing. ``current``: the current rows of a delta pull. ``dbt_failed``: the dataset is published,
+    and what is built from it is not.
     """
 
     pull: str
@@ -52,6 +55,7 @@ class PullOutcome:
     failed: tuple[tuple[str, SnowError], ...] = ()
     totals: Totals | None = None
     dataset: Dataset | None = None
+    current: Current | None = None
     error: SnowError | None = None
     dbt_failed: str = ""
     runs: list[str] = field(default_factory=list)
@@ -138,6 +142,7 @@ def _finish(outcome: PullOutcome, run: _Runs, landing: Landing, accept: bool, sl
         outcome.landed = len(plan.slices) - len(missing_keys(plan, landing))
         outcome.totals = read_totals(landing, plan.plan_id)
         outcome.dataset = published(landing)
+        outcome.current = current(landing) if plan.mode == "delta" else None
 
 
 class _Runs:

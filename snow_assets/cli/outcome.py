@@ -11,7 +11,7 @@ from snow_assets.errors import Cancelled, SnowError
 
 if TYPE_CHECKING:
     from snow_assets.assets.local import PullOutcome
-    from snow_assets.pulls import Landing, Totals
+    from snow_assets.pulls import Current, Landing, Totals
 
 NAMED = 10  # slices in a line of evidence
 
@@ -28,6 +28,8 @@ def outcome_data(outcome: PullOutcome, landing: Landing, seconds: float) -> dict
     data: dict[str, Any] = {
         "pull": outcome.pull,
         "plan": plan.plan_id,
+        "mode": plan.mode,
+        "since": plan.since.isoformat() if plan.since else None,
         "as_of": plan.as_of.isoformat(),
         **figures,
         "slices": {"total": len(plan.slices), "landed": outcome.landed, "failed": len(outcome.failed)},
@@ -36,6 +38,7 @@ def outcome_data(outcome: PullOutcome, landing: Landing, seconds: float) -> dict
         "retryable": bool(error and error.exit_code == 1),
         "failed": [{"slice": key, "cause": str(each), **each.as_dict()} for key, each in outcome.failed],
         "dataset": None,
+        "current": _of_current(outcome.current),
         "receipt": outcome.totals.receipt if outcome.totals else None,
         "dbt": " ".join(outcome.dbt_failed.split())[:500],
         "runs": outcome.runs,
@@ -52,6 +55,13 @@ def cause_of(outcome: PullOutcome) -> SnowError | None:
     if not isinstance(outcome.error, Cancelled):
         return outcome.error
     return next((error for _, error in outcome.failed if not isinstance(error, Cancelled)), outcome.error)
+
+
+def _of_current(now: Current | None) -> dict[str, Any] | None:
+    """The current rows of a delta pull."""
+    if now is None:
+        return None
+    return {"plan": now.plan, "rows": now.rows, "deleted": now.deleted, "left": now.left, "location": now.location}
 
 
 def _of_totals(totals: Totals) -> dict[str, Any]:
@@ -124,7 +134,12 @@ def lines_of(data: dict[str, Any]) -> Iterator[str]:
     """A published pull in a few lines."""
     counted = "unknown" if data["counted"] is None else f"{data['counted']:,}"
     hidden = "unknown" if data["hidden"] is None else f"{data['hidden']:,}"
-    yield f"{data['pull']}: {data['landed']:,} rows published (counted {counted}, hidden {hidden}), plan {data['plan']}"
+    since = f" since {data['since'][:19]}Z" if data["since"] else ""
+    found = f"counted {counted}, hidden {hidden}"
+    yield f"{data['pull']}: {data['landed']:,} rows{since} published ({found}), plan {data['plan']}"
+    if now := data["current"]:
+        gone = "".join(f", {now[kind]:,} {kind}" for kind in ("deleted", "left") if now[kind])
+        yield f"  {now['rows']:,} current rows{gone}"
     yield (
         f"  {data['requests']:,} requests, {data['retries']:,} retries, {human_seconds(data['seconds'])};"
         f" {data['files']:,} files, {human_bytes(data['bytes'])}, in {data['dataset']['location']}"

@@ -58,6 +58,7 @@ def _data(found: PullStatus) -> dict[str, Any]:
     return {
         "pull": found.pull,
         "state": found.state,
+        "mode": found.mode,
         "plan": found.plan,
         "as_of": found.as_of.isoformat() if found.as_of else None,
         "counted": found.counted,

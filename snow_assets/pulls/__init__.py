@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from snow_assets.pulls.current import Current, bring_up, current
 from snow_assets.pulls.dataset import Dataset, publish, published, published_chain, published_plan
 from snow_assets.pulls.fetching import Failed, Landed, land_slices
 from snow_assets.pulls.landing import LandedFile, Landing
@@ -14,6 +15,7 @@ from snow_assets.pulls.status import PullStatus, missing_keys, pull_status
 from snow_assets.pulls.totals import Totals, read_totals, reconcile
 
 __all__ = [
+    "Current",
     "Dataset",
     "Difference",
     "Failed",
@@ -27,6 +29,8 @@ __all__ = [
     "PullStatus",
     "Slice",
     "Totals",
+    "bring_up",
+    "current",
     "land_slices",
     "lease",
     "lease_holder",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from snow_assets.pulls.current import current
 from snow_assets.pulls.dataset import published
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.lease import lease_holder
@@ -20,6 +21,7 @@ class PullStatus:
 
     ``state``: ``none`` (no plan), ``planned`` (nothing landed yet), ``unfinished`` (some slices), ``complete`` (all,
     not published), ``published``: none claims that something goes on now. ``running`` names the holder of the lease.
+    ``published_rows`` are the rows that readers get: of a delta pull, the current ones.
     """
 
     pull: str
@@ -32,6 +34,7 @@ class PullStatus:
     missing: tuple[str, ...] = ()
     published_plan: str | None = None
     published_rows: int | None = None
+    mode: str = "full"
     running: str | None = None
 
 
@@ -39,6 +42,7 @@ def pull_status(pull: str, landing: Landing) -> PullStatus:
     """Read the landing: the newest plan, which of its slices have landed, and what is published."""
     running = lease_holder(landing)
     dataset = published(landing)
+    now = current(landing) if dataset is not None and dataset.mode == "delta" else None
     plan = landing.latest_plan()
     if plan is None:
         return PullStatus(pull, "none", running=running)
@@ -54,7 +58,8 @@ def pull_status(pull: str, landing: Landing) -> PullStatus:
         landed=landed,
         missing=missing,
         published_plan=None if dataset is None else dataset.plan,
-        published_rows=None if dataset is None else dataset.rows,
+        published_rows=now.rows if now is not None else None if dataset is None else dataset.rows,
+        mode=plan.mode,
         running=running,
     )
 
