@@ -89,11 +89,11 @@ def bring_up(landing: Landing, pull: PullConfig) -> Current:
     return _current(home, _reopened(home), changed=True)
 
 
-def vacuum(landing: Landing, keep: timedelta) -> list[str]:
+def vacuum(landing: Landing, keep: timedelta, *, dry_run: bool = False) -> list[str]:
     """Remove files of the table that no version of the last ``keep`` names; returns their paths. Cleans the log up.
 
-    Files that no commit ever named may belong to one that is being made: they go when they are a day old.
-    Raises ``LandingError``.
+    Files that no commit ever named may belong to one that is being made: they go when they are a day old. A dry run
+    changes nothing. Raises ``LandingError``.
     """
     home = home_of(landing)
     table = open_table(home)
@@ -103,9 +103,12 @@ def vacuum(landing: Landing, keep: timedelta) -> list[str]:
     with log_of(home):
         for full, age in ((False, keep), (True, max(keep, ORPHANS))):
             hours = -(-int(age.total_seconds()) // 3600)
-            if table.vacuum(hours, enforce_retention_duration=False, full=full):
-                removed += table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=full)
-        table.cleanup_metadata()
+            found = table.vacuum(hours, enforce_retention_duration=False, full=full)
+            removed += found
+            if found and not dry_run:
+                table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=full)
+        if not dry_run:
+            table.cleanup_metadata()
     return sorted(set(removed))
 
 
