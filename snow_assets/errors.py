@@ -17,6 +17,7 @@
         ├── InstanceUnavailable  refused, timed out, hibernating, a wait beyond ``max_wait``
         ├── RequestFailed        one request failed for good after its retries; the page is named
         ├── SliceFailed          a slice could not be landed or proven
+        ├── FilesFailed          some attachments could not be fetched; each is named
         ├── PlanIncomplete       slices are missing or a difference is unexplained
         ├── LeaseHeld            a live run of the same pull
         └── Cancelled            stopped because another part of the run failed, or by a signal
@@ -118,6 +119,10 @@ class RequestFailed(RunAgain):
 
 class SliceFailed(RunAgain):
     """A slice could not be landed or proven; the message names its range and cause."""
+
+
+class FilesFailed(RunAgain):
+    """Some attachments could not be fetched. The others are there, and a table names each with its reason."""
 
 
 class PlanIncomplete(RunAgain):
