@@ -16,7 +16,9 @@ from snow_assets.config import PullConfig
 from snow_assets.errors import SnowError
 from snow_assets.pulls import Totals
 from snow_assets.pulls.governed import Governed
+from snow_assets.pulls.schema import UNREADABLE, SchemaChange
 
+SCHEMA = "schema"
 SLICES_LANDED = "slices_landed"
 COMPLETE = "complete"
 HIDDEN_ROWS = "hidden_rows"
@@ -25,6 +27,13 @@ ACCEPTABLE = "acceptable"
 
 _SHOWN = 20  # failed slices listed in a check's metadata
 _STEPS = 100  # newest steps of the governor listed there
+
+
+def plan_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
+    """Checks of ``servicenow/<pull>/plan``."""
+    return [
+        dg.AssetCheckSpec(SCHEMA, asset=names.plan, description="The table has the columns that were last published.")
+    ]
 
 
 def slices_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
@@ -62,6 +71,27 @@ def dataset_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
             description="Against the last dataset, the rows did not fall nor the hidden share rise by more than 10 %.",
         )
     ]
+
+
+def schema_result(change: SchemaChange) -> dg.AssetCheckResult:
+    """WARN where the columns changed, each kind of change in a line; says whether the dictionary could be read."""
+    lines = list(change.lines())
+    metadata = {} if change.readable else {"dictionary": UNREADABLE}
+    metadata |= {word: names for word, _, names in (line.partition(" ") for line in lines)}
+    return dg.AssetCheckResult(
+        check_name=SCHEMA,
+        passed=not lines,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(lines) or None,
+        metadata=metadata,
+    )
+
+
+def frozen_result(error: SnowError) -> dg.AssetCheckResult:
+    """ERROR: the columns changed and the pull freezes its schema."""
+    return dg.AssetCheckResult(
+        check_name=SCHEMA, passed=False, severity=dg.AssetCheckSeverity.ERROR, metadata={"cause": str(error)}
+    )
 
 
 def slices_result(

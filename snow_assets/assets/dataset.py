@@ -15,6 +15,7 @@ from snow_assets.assets.metadata import dataset_metadata, totals_metadata
 from snow_assets.config import PullConfig
 from snow_assets.errors import PlanIncomplete, PublishRefused
 from snow_assets.pulls import Landing, Plan, publish, read_totals, reconcile
+from snow_assets.pulls.schema import read_schema
 from snow_assets.resources import LandingResource
 
 Event = dg.MaterializeResult[None] | dg.AssetCheckResult
@@ -95,7 +96,7 @@ def dataset_asset(pull: PullConfig) -> dg.AssetsDefinition:
                 yield checks.acceptable_result(error)
                 raise
         yield checks.acceptable_result(None)
-        yield dg.MaterializeResult(metadata=dataset_metadata(plan, totals, published))
+        yield dg.MaterializeResult(metadata=dataset_metadata(plan, totals, published, read_schema(store, plan.plan_id)))
 
     return dataset
 

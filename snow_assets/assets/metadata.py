@@ -9,7 +9,9 @@ from pathlib import Path
 import dagster as dg
 
 from snow_assets.pulls import Dataset, Plan, Totals
+from snow_assets.pulls.columns import PLAN_COLUMN
 from snow_assets.pulls.governed import Governed, added_up
+from snow_assets.pulls.schema import UNREADABLE, ColumnSchema, TableSchema
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 72  # of a chart made of text
@@ -89,23 +91,44 @@ def receipt_md(totals: Totals) -> str:
     return "\n".join(lines)
 
 
-def dataset_metadata(plan: Plan, totals: Totals, dataset: Dataset) -> dict[str, dg.MetadataValue]:
+def dataset_metadata(
+    plan: Plan, totals: Totals, dataset: Dataset, schema: TableSchema | None
+) -> dict[str, dg.MetadataValue]:
     """What the catalogue shows: rows, columns with their ServiceNow types, where the table lies and its version."""
     return {
         "dagster/row_count": dg.MetadataValue.int(dataset.rows),
-        "dagster/column_schema": dg.MetadataValue.table_schema(_columns(plan)),
+        "dagster/column_schema": dg.MetadataValue.table_schema(column_schema(dataset.fields, schema)),
         "dagster/uri": dg.MetadataValue.text(_uri(dataset.location)),
         "version": dg.MetadataValue.int(dataset.version),
         "files": dg.MetadataValue.int(len(dataset.files)),
         "plan_id": dg.MetadataValue.text(plan.plan_id),
         "as_of": dg.MetadataValue.timestamp(plan.as_of),
         "receipt_page": _link(totals.receipt),
+        **({} if schema is None or schema.readable else {"dictionary": dg.MetadataValue.text(UNREADABLE)}),
     }
 
 
-def _columns(plan: Plan) -> dg.TableSchema:
-    return dg.TableSchema(
-        columns=[dg.TableColumn(name, CELL_TYPE, description=plan.types.get(name)) for name in plan.fields]
+def column_schema(fields: Sequence[str], schema: TableSchema | None) -> dg.TableSchema:
+    """The columns of a table of landed rows, as the UI shows them. ``schema`` is that of the newest plan in it."""
+    known = schema.by_name if schema else {}
+    versions = PLAN_COLUMN in fields  # of a row there may be several
+    return dg.TableSchema(columns=[_column(name, known.get(name), versions=versions) for name in fields])
+
+
+def _column(name: str, column: ColumnSchema | None, *, versions: bool) -> dg.TableColumn:
+    if name == PLAN_COLUMN:
+        return dg.TableColumn(name, "string", description="the plan that saw this version of the row")
+    if column is None:
+        return dg.TableColumn(name, CELL_TYPE, description="null in the rows of the newest plan, which lacks it")
+    said = column.kind if column.described else f"{column.type}, not described by the dictionary"
+    facts = ["mandatory in forms"] * column.mandatory
+    facts += [f"at most {column.max_length} characters"] * (column.max_length > 0)
+    identifies = name == "sys_id"
+    return dg.TableColumn(
+        name,
+        CELL_TYPE,
+        description=f"{column.label}: {said}" if column.label else said,
+        constraints=dg.TableColumnConstraints(nullable=not identifies, unique=identifies and not versions, other=facts),
     )
 
 

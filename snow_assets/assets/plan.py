@@ -2,16 +2,17 @@
 
 # Dagster reads the annotations of assets when they are defined, so this module does not defer them.
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from snow_assets import checks
 from snow_assets.assets.failures import failures, fix_first_told
 from snow_assets.assets.fault_lines import fault_lines
 from snow_assets.assets.keys import PullNames, plan_of, run_tags
 from snow_assets.assets.leases import hold
 from snow_assets.config import PullConfig
-from snow_assets.errors import FixFirst
+from snow_assets.errors import FixFirst, PublishRefused
 from snow_assets.pulls import Planned, make_plan
 from snow_assets.resources import LandingResource, ServiceNowResource
 
@@ -32,6 +33,7 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
         group_name=pull.group,
         kinds={"servicenow"},
         pool=pool,
+        check_specs=checks.plan_specs(names),
         description=f"Plan of pull `{pull.name}`: cut-off, count, fields and slice boundaries of table `{pull.table}`. "
         "An unfinished plan of the same fingerprint goes on unless the config says `new: true`.",
         metadata={"table": pull.table, "query": pull.query or "(all rows)"},
@@ -39,7 +41,7 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
     )
     def plan(
         context: dg.AssetExecutionContext, config: PlanConfig, servicenow: ServiceNowResource, landing: LandingResource
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "plan"))
         store = landing.open(pull.name)
 
@@ -55,13 +57,18 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
         ):
             store.check_writable()
             with hold(store, context):
-                planned = make_plan(pull, client, store, new=config.new, base=config.base, announce=announce)
+                try:
+                    planned = make_plan(pull, client, store, new=config.new, base=config.base, announce=announce)
+                except PublishRefused as error:  # the pull freezes its schema
+                    yield checks.frozen_result(error)
+                    raise
                 _sync_partitions(context.instance, names, planned, store.plan_ids())
         for line in planned.passed_over:
             context.log.warning("%s", line)
         if planned.retired:
             context.log.info("retired plans %s with their partitions and files", ", ".join(planned.retired))
-        return dg.MaterializeResult(metadata=_metadata(planned))
+        yield checks.schema_result(planned.change)
+        yield dg.MaterializeResult(metadata=_metadata(planned))
 
     return plan
 

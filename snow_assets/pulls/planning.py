@@ -42,9 +42,9 @@ class Planned:
 
     plan: Plan
     continued: bool
+    change: SchemaChange
     retired: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
-    change: SchemaChange | None = None
 
 
 def make_plan(
@@ -86,7 +86,7 @@ def make_plan(
     for each in old:
         landing.remove_plan(each.plan_id)
     retired = tuple(each.plan_id for each in old)
-    return Planned(plan, continued=continued, retired=retired, passed_over=passed_over, change=change)
+    return Planned(plan, continued=continued, change=change, retired=retired, passed_over=passed_over)
 
 
 def _unfinished(landing: Landing) -> tuple[list[Plan], tuple[str, ...]]:

@@ -16,7 +16,7 @@ EXPECTED = {
         "group": "servicenow",
         "kinds": ["servicenow"],
         "partitions": None,
-        "checks": [],
+        "checks": ["schema"],
         "pool": "servicenow/dev1.example.com",
     },
     "servicenow/incidents/slices": {
