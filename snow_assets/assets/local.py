@@ -96,7 +96,7 @@ def run_pull(
         stack.enter_context(records_in(environment.dagster_home))
         instance = stack.enter_context(local_instance(environment))
         stack.enter_context(lease(landing, f"snow-assets pull, process {os.getpid()}"))
-        _bury(instance, name)
+        bury(instance, {PULL_TAG: name})
         if on_progress is not None:
             stack.enter_context(listening(on_progress))
         run = _Runs(definitions, instance, PullNames(name))
@@ -185,28 +185,33 @@ class _Runs:
         self._run(self.names.publish_job, tags, config)
 
     def _run(self, job: str, tags: Mapping[str, str], config: Mapping[str, Any] | None = None) -> None:
-        """Run a job here; raises the ``SnowError`` behind its failure, or ``SlicesFailed``."""
-        resolved = self.definitions.resolve_job_def(job)
-        whole = {**(config or {}), **_loggers()}
-        try:
-            result = resolved.execute_in_process(
-                run_config=whole, tags={**tags, DRIVER_TAG: TERMINAL}, instance=self.instance
-            )
-        except SlicesFailed:
+        self.run_ids.append(run_here(self.definitions.resolve_job_def(job), self.instance, tags, config))
+
+
+def run_here(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    tags: Mapping[str, str],
+    config: Mapping[str, Any] | None = None,
+) -> str:
+    """Run a job in this process, and return its id. Raises the ``SnowError`` behind its failure, or ``SlicesFailed``."""
+    whole = {**(config or {}), **_loggers()}
+    try:
+        return job.execute_in_process(run_config=whole, tags={**tags, DRIVER_TAG: TERMINAL}, instance=instance).run_id
+    except SlicesFailed:
+        raise
+    except dg.DagsterExecutionInterruptedError:
+        raise KeyboardInterrupt from None
+    except (dg.Failure, dg.DagsterError) as error:
+        found = cause(error)
+        if found is None:
             raise
-        except dg.DagsterExecutionInterruptedError:
-            raise KeyboardInterrupt from None
-        except (dg.Failure, dg.DagsterError) as error:
-            found = cause(error)
-            if found is None:
-                raise
-            raise found from error
-        self.run_ids.append(result.run_id)
+        raise found from error
 
 
-def _bury(instance: dg.DagsterInstance, name: str) -> None:
-    """End the runs of this pull that a dead process left behind: whoever holds the lease knows that none is alive."""
-    tags = {PULL_TAG: name, DRIVER_TAG: TERMINAL}
+def bury(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> None:
+    """End the runs of these tags that a dead process left behind: who holds the lease knows that none is alive."""
+    tags = {**tags, DRIVER_TAG: TERMINAL}
     for run in instance.get_runs(filters=dg.RunsFilter(tags=tags, statuses=list(NOT_FINISHED_STATUSES))):
         instance.report_run_failed(run, "The process that ran it is gone.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
