@@ -25,8 +25,10 @@ from snow_assets.servicenow.exchange import Page
 class SliceWriter:
     """A scratch file that becomes the slice's file by ``commit``, and vanishes otherwise. A context manager."""
 
-    def __init__(self, landing: Landing, plan: Plan, piece: Slice, attempt: int, decoder: StructDecoder) -> None:
-        self.path = f"{plan.plan_id}/{piece.name}-{attempt}.parquet"
+    def __init__(
+        self, landing: Landing, plan: Plan, piece: Slice, attempt: int, decoder: StructDecoder, path: str = ""
+    ) -> None:
+        self.path = path or f"{plan.plan_id}/{piece.name}-{attempt}.parquet"
         self.attempt = attempt
         self.rows = 0
         self._landing = landing
