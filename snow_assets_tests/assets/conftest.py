@@ -40,10 +40,14 @@ class Location:
     environment: Environment
     instance: dg.DagsterInstance
     now: float = field(default_factory=time.time)
+    _built: tuple[Settings, Environment, dg.Definitions] | None = None
 
     @property
     def definitions(self) -> dg.Definitions:
-        return build_definitions(self.settings, self.environment)
+        """Those of the settings and the environment that stand here now."""
+        if self._built is None or self._built[0] is not self.settings or self._built[1] is not self.environment:
+            self._built = (self.settings, self.environment, build_definitions(self.settings, self.environment))
+        return self._built[2]
 
     @property
     def landing(self) -> Landing:
