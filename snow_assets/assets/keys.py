@@ -16,6 +16,7 @@ STEP_TAG: Final = "snow/step"  # of a run: "plan", "slices" or "publish"
 REFUSED_TAG: Final = "snow/refused"  # of a publish run: the plan waits to be accepted by name
 FIX_FIRST_TAG: Final = "snow/fix_first"  # of a plan or slices run: it fails until something is fixed
 ATTEMPT_TAG: Final = "snow/attempt"  # of a plan run that the reconciler started: 2 for the first repair
+ATTACHMENTS_TAG: Final = "snow/attachments"  # of a run of attachments: the pull, which goes on meanwhile
 DRIVER_TAG: Final = "snow/driver"  # of a run in a process of its own, which no daemon watches: "terminal"
 
 RANGE_START_TAG: Final = "dagster/asset_partition_range_start"

@@ -194,7 +194,7 @@ def run_here(
     tags: Mapping[str, str],
     config: Mapping[str, Any] | None = None,
 ) -> str:
-    """Run a job in this process, and return its id. Raises the ``SnowError`` behind its failure, or ``SlicesFailed``."""
+    """Run a job here, and return the run's id. Raises the ``SnowError`` behind a failure, or ``SlicesFailed``."""
     whole = {**(config or {}), **_loggers()}
     try:
         return job.execute_in_process(run_config=whole, tags={**tags, DRIVER_TAG: TERMINAL}, instance=instance).run_id

@@ -1,0 +1,183 @@
+"""The asset ``servicenow/<pull>/attachments``: the files attached to a pull's rows; its job, schedule and runs."""
+
+# Dagster reads the annotations of assets when they are defined, so this module does not defer them.
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from pydantic import Field
+
+from snow_assets.assets.disk import records_in
+from snow_assets.assets.failures import failures
+from snow_assets.assets.fault_lines import fault_lines
+from snow_assets.assets.keys import ATTACHMENTS_TAG, PullNames
+from snow_assets.assets.leases import hold
+from snow_assets.assets.local import bury, local_instance, run_here
+from snow_assets.checks import table
+from snow_assets.config import Credentials, Environment, PullConfig, Settings
+from snow_assets.errors import ConfigError
+from snow_assets.pulls import Landing, lease, lease_holder
+from snow_assets.pulls.attachments import Attachments, home_of, sync_attachments
+from snow_assets.pulls.progress import Listener, listening
+from snow_assets.resources import LandingResource, ServiceNowResource
+
+FILES_LANDED = "files_landed"
+Event = dg.AssetMaterialization | dg.AssetCheckResult
+
+
+class AttachmentsRun(dg.Config):
+    """How to look at what lies there."""
+
+    verify: bool = Field(default=False, description="Read every file that landed, instead of trusting the run before.")
+
+
+def attachments_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
+    """The attachments asset of ``pull``. It is reported as materialised also where some files failed, as the run is."""
+    names = PullNames(pull.name)
+
+    @dg.asset(
+        key=names.attachments,
+        deps=[names.rows(pull.mode)],
+        output_required=False,
+        check_specs=[
+            dg.AssetCheckSpec(
+                FILES_LANDED, asset=names.attachments, description="Every wanted file is there, of its size and hash."
+            )
+        ],
+        group_name=pull.group,
+        kinds={"servicenow", "file"},
+        pool=pool,
+        description=f"Files attached to the rows of pull `{pull.name}`, and a table of them. What landed is not "
+        "fetched again.",
+        tags={"snow/table": "sys_attachment"},
+    )
+    def attachments(
+        context: dg.AssetExecutionContext,
+        config: AttachmentsRun,
+        servicenow: ServiceNowResource,
+        landing: LandingResource,
+    ) -> Iterator[Event]:
+        context.instance.add_run_tags(context.run.run_id, {ATTACHMENTS_TAG: pull.name})
+        store = landing.open(pull.name)
+        with (
+            failures(servicenow),
+            fault_lines(context),
+            servicenow.client(pull) as client,
+            hold(home_of(store), context),
+        ):
+            found, error = sync_attachments(pull, client, store, verify=config.verify)
+            yield dg.AssetMaterialization(context.asset_key, metadata=_metadata(found))
+            yield _result(found)
+            if error is not None:
+                raise error
+
+    return attachments
+
+
+def attachments_job(pull: PullConfig) -> UnresolvedAssetJobDefinition:
+    """The job that brings the attachments up to the rows. Apart from publishing: it asks the instance, and may last."""
+    names = PullNames(pull.name)
+    return dg.define_asset_job(
+        names.attachments_job,
+        selection=dg.AssetSelection.assets(names.attachments),
+        tags={ATTACHMENTS_TAG: pull.name},
+        description=f"Lists the attachments of the rows of pull {pull.name}, and fetches what is not there.",
+        executor_def=dg.in_process_executor,
+    )
+
+
+def attachments_schedule(
+    pull: PullConfig, landing: LandingResource, job: dg.ExecutableDefinition
+) -> dg.ScheduleDefinition | None:
+    """The schedule of the attachments job, or ``None`` where the pull has none. A run that goes on is left alone."""
+    schedule = pull.attachments.schedule if pull.attachments else None
+    if schedule is None:
+        return None
+
+    @dg.schedule(
+        name=PullNames(pull.name).attachments_schedule,
+        job=job,
+        cron_schedule=schedule.cron,
+        execution_timezone=schedule.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Brings the attachments of pull {pull.name} up to its rows.",
+    )
+    def start() -> dg.RunRequest | dg.SkipReason:
+        holder = lease_holder(home_of(landing.open(pull.name)))
+        if holder:
+            return dg.SkipReason(f"{holder} works on the attachments of pull {pull.name}")
+        return dg.RunRequest(tags={ATTACHMENTS_TAG: pull.name})
+
+    return start
+
+
+def run_attachments(
+    settings: Settings,
+    environment: Environment,
+    name: str,
+    *,
+    verify: bool = False,
+    on_progress: Listener | None = None,
+) -> None:
+    """Bring the attachments of the pull ``name`` up to its rows, in a run on the local Dagster instance.
+
+    Raises the ``SnowError`` that the run ends with; then, too, the table tells what landed.
+    """
+    pull = settings.pull(name)
+    if pull.attachments is None:
+        hint = f"write attachments: true into pull {name}"
+        raise ConfigError("does not ask for attachments", key="pull", value=name, hint=hint)
+    environment.require_url(settings.instance)
+    Credentials.from_environment(environment)
+    environment.export()
+    home = home_of(Landing.open(environment.data_dir, name))
+    home.store.check_writable()
+    names = PullNames(name)
+    definitions = dg.Definitions(
+        assets=[attachments_asset(pull, pool=None)],
+        jobs=[attachments_job(pull)],
+        resources={
+            "servicenow": ServiceNowResource.from_environment(settings.instance, environment),
+            "landing": LandingResource(data=environment.data_dir),
+        },
+        executor=dg.in_process_executor,
+    )
+    config = {"ops": {names.attachments.to_python_identifier(): {"config": {"verify": verify}}}}
+    with ExitStack() as stack:
+        stack.enter_context(records_in(environment.dagster_home))
+        instance = stack.enter_context(local_instance(environment))
+        stack.enter_context(lease(home, f"snow-assets attachments, process {os.getpid()}"))
+        bury(instance, {ATTACHMENTS_TAG: name})
+        if on_progress is not None:
+            stack.enter_context(listening(on_progress))
+        job = definitions.resolve_job_def(names.attachments_job)
+        run_here(job, instance, {ATTACHMENTS_TAG: name}, config)
+
+
+def _metadata(found: Attachments) -> dict[str, dg.MetadataValue]:
+    numbers = ("landed", "skipped", "failed", "deleted", "bytes", "fetched", "fetched_bytes", "size_only", "hidden")
+    metadata: dict[str, dg.MetadataValue] = {
+        name: dg.MetadataValue.int(number) for name in numbers if (number := getattr(found, name)) is not None
+    }
+    link = dg.MetadataValue.url if "://" in found.table else dg.MetadataValue.path
+    return {
+        "dagster/row_count": dg.MetadataValue.int(found.landed + found.skipped + found.failed + found.deleted),
+        **metadata,
+        "requests": dg.MetadataValue.int(int(found.cost.get("requests", 0))),
+        "as_of": dg.MetadataValue.text(found.as_of),
+        "table": link(found.table),
+    }
+
+
+def _result(found: Attachments) -> dg.AssetCheckResult:
+    metadata: dict[str, dg.MetadataValue] = {"failed": dg.MetadataValue.int(found.failed)}
+    if found.failures:
+        columns = ("sys_id", "file_name", "reason")
+        rows = [dict(zip(columns, failure, strict=True)) for failure in found.failures]
+        metadata["failed files"] = table(rows, columns)
+    return dg.AssetCheckResult(
+        check_name=FILES_LANDED, passed=not found.failed, severity=dg.AssetCheckSeverity.ERROR, metadata=metadata
+    )
