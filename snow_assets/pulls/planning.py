@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from snow_assets.config import PullConfig
-from snow_assets.errors import (
-    Cancelled,
-    LandingError,
-    SnowError,
-)
+from snow_assets.errors import LandingError
 from snow_assets.pulls.dataset import published_chain, published_plan
+from snow_assets.pulls.fan_out import fan_out
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.plan import Plan, Slice, fingerprint_of, moment_of, plan_id_of
 from snow_assets.pulls.preview import SLICES, Preview, look
@@ -22,6 +18,7 @@ from snow_assets.pulls.schema import SchemaChange, compare, describe, must_not_c
 from snow_assets.servicenow.account import rows, text
 from snow_assets.servicenow.boundaries import Chain, find_chain, join_chains, prefix_bounds
 from snow_assets.servicenow.client import Client
+from snow_assets.servicenow.driver import Driver
 from snow_assets.servicenow.exchange import Tally
 from snow_assets.servicenow.pages import DictDecoder
 from snow_assets.servicenow.query import EncodedQuery
@@ -171,25 +168,13 @@ def cut(
         decoder=DictDecoder(),
         policy=client.policy,
     )
-    driver = client.spawn()  # its end is not the client's
     prefixes = prefix_bounds(SLICES if counted is None else -(-counted // rows))
 
-    def chain(bounds: tuple[str | None, str | None]) -> tuple[Chain, Tally]:
-        tally = Tally()
-        try:
-            return driver.run(find_chain(reading, *bounds, rows, tally), None, tally), tally
-        except SnowError as error:
-            driver.cancel(error)  # the other chains are of no use any more
-            raise
+    def chain(driver: Driver, bounds: tuple[str | None, str | None], tally: Tally) -> Chain:
+        return driver.run(find_chain(reading, *bounds, rows, tally), None, tally)
 
-    try:
-        with ThreadPoolExecutor(min(len(prefixes), pull.max_workers), thread_name_prefix="chain") as pool:
-            found = list(pool.map(chain, prefixes))
-    except Cancelled as stopped:
-        raise stopped.__cause__ if isinstance(stopped.__cause__, SnowError) else stopped from None
-    for _, tally in found:
-        cost.add(tally)
-    ranges = join_chains([links for links, _ in found], rows)
+    found = fan_out(client, pull.max_workers, chain, prefixes, cost)
+    ranges = join_chains(found, rows)
     return tuple(Slice(piece.offset, piece.lo, piece.hi, piece.rows) for piece in ranges)
 
 
