@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from snow_assets.config_attachments import AttachmentsConfig, attachments_of
-from snow_assets.config_schedule import Schedule, Section, schedule_of
+from snow_assets.config_schedule import MaintenanceConfig, Schedule, Section, schedule_of
 from snow_assets.errors import ConfigError
 
 # Windows takes these for devices, whatever their case; a landing copied there could not be made.
@@ -246,6 +246,7 @@ class Settings(Section):
 
     pulls: dict[str, PullConfig]
     instance: InstanceConfig = InstanceConfig()
+    maintenance: MaintenanceConfig = MaintenanceConfig()
     path: Path
 
     @model_validator(mode="before")

@@ -36,6 +36,12 @@ class Schedule(Section):
         return value
 
 
+class MaintenanceConfig(Schedule):
+    """When old things are pruned and small files compacted: by default on Sundays at 04:30 UTC."""
+
+    cron: str = "30 4 * * 0"
+
+
 def schedule_of(value: object) -> object:
     """A text is the ``cron`` of a schedule."""
     return {"cron": value} if isinstance(value, str) else value

@@ -13,11 +13,11 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from snow_assets.config_attachments import AttachmentsConfig
 from snow_assets.config_models import InstanceConfig, PullConfig, Settings, Timeout, nearest, without_secrets
-from snow_assets.config_schedule import Schedule
+from snow_assets.config_schedule import MaintenanceConfig, Schedule
 from snow_assets.config_wording import harmless, hint_of, message_of, shown
 from snow_assets.errors import ConfigError
 
-_TOP = ("pulls", "instance", "defaults")
+_TOP = ("pulls", "instance", "defaults", "maintenance")
 _PULL = tuple(field.alias or name for name, field in PullConfig.model_fields.items() if name != "name")
 _DEFAULTS = tuple(name for name in _PULL if name != "table")
 _MOST_NODES = 100_000
@@ -138,11 +138,12 @@ class _Reader:
                 hint = f"did you mean {close}?" if close else f"known keys: {', '.join(_TOP)}"
                 self._add((key,), "is not a known key", value=harmless(value) if close else "", hint=hint)
         instance = self._model(InstanceConfig, self._map(plain, "instance"), ("instance",))
+        maintenance = self._model(MaintenanceConfig, self._map(plain, "maintenance"), ("maintenance",))
         defaults = self._defaults(self._map(plain, "defaults"))
         pulls = self._pulls(plain, defaults)
-        if self.problems or not isinstance(instance, InstanceConfig):
+        if self.problems or not isinstance(instance, InstanceConfig) or not isinstance(maintenance, MaintenanceConfig):
             return None, self._sorted()
-        return Settings(pulls=pulls, instance=instance, path=self.path), []
+        return Settings(pulls=pulls, instance=instance, maintenance=maintenance, path=self.path), []
 
     def _map(self, plain: dict[Any, Any], key: str) -> dict[Any, Any]:
         found = plain.get(key)
@@ -302,4 +303,6 @@ def _known(location: Location, where: Location) -> Sequence[str]:
         return tuple(inner[str(location[-2])].model_fields) if location[-2] in inner else ()
     if where[0] == "instance":
         return tuple(InstanceConfig.model_fields)
+    if where[0] == "maintenance":
+        return tuple(MaintenanceConfig.model_fields)
     return _DEFAULTS if where[0] == "defaults" else _PULL
