@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -13,7 +12,7 @@ from snow_assets.config import AttachmentsConfig, PullConfig
 from snow_assets.errors import Cancelled, CredentialsError, HostError, LandingError, RequestFailed, SnowError
 from snow_assets.pulls.attachments_names import path_of
 from snow_assets.pulls.fetching import FAILURES_AT_ALL
-from snow_assets.pulls.stores import PERSON, Store
+from snow_assets.pulls.stores import PERSON, Store, sha256_of
 from snow_assets.servicenow.account import rows
 from snow_assets.servicenow.attachments import Described, described, download
 from snow_assets.servicenow.client import Client
@@ -198,14 +197,6 @@ class Files:
             hint = "make room, or give the right to write; what landed stays"
             return LandingError(message, key="data", value=self._store.location, hint=hint)
         return RequestFailed(message, fault="transport", key="data", value=self._store.location)
-
-
-def sha256_of(store: Store, path: str) -> str:
-    """The SHA-256 of a file, in hex. Raises ``FileNotFoundError``."""
-    digest = hashlib.sha256()
-    for chunk in store.chunks(path):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _path(record: Mapping[str, Any]) -> str:

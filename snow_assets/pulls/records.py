@@ -40,7 +40,7 @@ def digest_of(files: Iterable[pq.ParquetFile], display_value: DisplayValue) -> s
     """The digest of landed rows, computed from their files: equals the receipt's."""
     digest = RowDigest()
     for file in files:
-        digest.add_records(_without_nulls(record) for record in raw_records(file, display_value))
+        digest.add_records(without_nulls(record) for record in raw_records(file, display_value))
     return digest.hex()
 
 
@@ -73,8 +73,8 @@ def _from_false(_display: str | None, value: str | None, link: str | None) -> An
 _REBUILD = {"all": _from_all, "true": _from_true, "false": _from_false}
 
 
-def _without_nulls(record: Record) -> Record:
-    """The record as the digest sees it: null halves left out, halves in the order of the columns."""
+def without_nulls(record: Record) -> Record:
+    """A record as the digest sees it: null halves left out, halves in the order of the columns."""
     return {
         name: {half: cell[half] for half in HALVES if cell.get(half) is not None} if isinstance(cell, dict) else cell
         for name, cell in record.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -283,6 +284,14 @@ def open_store(data: str, pull: str) -> Store:
             hint="pip install 'snow_assets[cloud]'",
         ) from error
     return ObjectStore(f"{data.rstrip('/')}/{pull}")
+
+
+def sha256_of(store: Store, path: str) -> str:
+    """The SHA-256 of a file, in hex. Raises ``FileNotFoundError``."""
+    digest = hashlib.sha256()
+    for chunk in store.chunks(path):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:
