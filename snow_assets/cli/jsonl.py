@@ -11,6 +11,7 @@ from typing import BinaryIO
 import click
 
 from snow_assets.cli.app import App, command_options, complete_pull, note
+from snow_assets.cli.files import note_behind
 from snow_assets.errors import ConfigError
 
 
@@ -21,6 +22,7 @@ from snow_assets.errors import ConfigError
 def jsonl(app: App, name: str, out: Path | None) -> None:
     """Write the published records of the pull NAME as the API gave them, one JSON object per line.
 
+    Of a delta pull, these are the current live rows.
     To stdout unless --out names a file; only then does --json print an object about it.
     """
     lines = _lines(app, name)
@@ -36,14 +38,15 @@ def jsonl(app: App, name: str, out: Path | None) -> None:
 def _lines(app: App, name: str) -> Iterator[bytes]:
     """Row group by row group, so that memory does not grow with the table."""
     from snow_assets.pulls.records import json_lines, raw_records
-    from snow_assets.reader import dataset_of, relative_files
+    from snow_assets.reader import dataset_of, opened
 
     landing = app.landing(app.known(name))
     dataset = dataset_of(landing)
-    for path in relative_files(landing, dataset):
-        plan = landing.read_plan(path.partition("/")[0])
-        with landing.parquet(path) as file:
-            yield from json_lines(raw_records(file, plan.display_value))
+    note_behind(landing, dataset)
+    display_value = landing.read_plan(dataset.plan).display_value
+    for uri in dataset.files:
+        with opened(landing, uri) as file:
+            yield from json_lines(raw_records(file, display_value))
 
 
 def _write(out: Path, lines: Iterator[bytes]) -> int:

@@ -27,6 +27,8 @@ def sql(app: App, query: str, form: str | None) -> None:
 
     Each published pull is a view with its name and two columns per field: `state`, the value, and `state_display`,
     what users see. The landed structs are in the view NAME_raw: state.value, state.display_value, state.link.
+    Of a delta pull, these are the current live rows; NAME_gone has those that went away, with _state, _deleted_at,
+    _deleted_by and _left_at, and NAME_versions every version that was seen, with _plan, the plan that saw it.
     """
     import duckdb
 
@@ -67,7 +69,9 @@ def _shown(rows: Iterable[Sequence[Any]]) -> Iterable[list[object]]:
 
 def _sql_error(error: duckdb.Error, connection: duckdb.DuckDBPyConnection, app: App) -> ConfigError:
     line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    found = connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1").fetchall()
+    found = connection.execute(
+        "SELECT view_name FROM duckdb_views() WHERE NOT internal AND view_name NOT LIKE '.%' ORDER BY 1"
+    ).fetchall()
     views = ", ".join(str(name) for (name,) in found)
     hint = f"views: {views}" if views else f"nothing is published in {app.environment.data_dir}: snow-assets pull NAME"
     return ConfigError(line.strip(), key="sql", hint=hint)

@@ -82,8 +82,8 @@ def bring_up(landing: Landing, pull: PullConfig) -> Current:
     with workspace() as (connection, _):
         work = Rewrite(landing, home, dataset, pull.cursor, after, Keys(connection))
         known = table if after else None
-        work.find(files_of(known))
-        work.write(() if known is None else fields_among(field.name for field in known.schema().fields))
+        work.find(files_of(known), () if known is None else _fields(known))
+        work.write()
     _commit(home, table, work, pull)
     pa.default_memory_pool().release_unused()
     return _current(home, _reopened(home), changed=True)
@@ -99,17 +99,17 @@ def vacuum(landing: Landing, keep: timedelta, *, dry_run: bool = False) -> list[
     table = open_table(home)
     if table is None:
         return []
-    removed: list[str] = []
+    old: set[str] = set()
     with log_of(home):
         for full, age in ((False, keep), (True, max(keep, ORPHANS))):
             hours = -(-int(age.total_seconds()) // 3600)
-            found = table.vacuum(hours, enforce_retention_duration=False, full=full)
-            removed += found
-            if found and not dry_run:
-                table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=full)
-        if not dry_run:
-            table.cleanup_metadata()
-    return sorted(set(removed))
+            old.update(table.vacuum(hours, enforce_retention_duration=False, full=full))
+        table.cleanup_metadata()
+    there = {folder + name for folder in home.store.list("") for name in home.store.list(folder)}
+    removed = sorted(path for path in old if path in there or path.rpartition("/")[2].startswith("."))
+    for path in removed:  # by ourselves: deltalake would write of it to the log, also where nothing is left to remove
+        home.store.remove(path)
+    return removed
 
 
 def _commit(home: Landing, table: DeltaTable | None, work: Rewrite, pull: PullConfig) -> None:
@@ -154,11 +154,15 @@ def _reopened(home: Landing) -> DeltaTable:
     return table
 
 
+def _fields(table: DeltaTable) -> tuple[str, ...]:
+    return fields_among(field.name for field in table.schema().fields)
+
+
 def _current(home: Landing, table: DeltaTable, *, changed: bool) -> Current:
     commit = last_commit(home, table)
     with log_of(home):
         files = files_of(table)
-        fields = fields_among(field.name for field in table.schema().fields)
+        fields = _fields(table)
     rows = {state: sum(file.rows for file in files if file.state == state) for state in {file.state for file in files}}
     live, deleted = rows.pop(LIVE, 0), rows.pop("deleted", 0)
     return Current(

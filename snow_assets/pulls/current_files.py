@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -102,6 +103,7 @@ class FileWriter:
         self._portion = -(-rows // max(1, -(-rows // FILE_ROWS)))
         self._gathered: list[pa.Table] = []
         self._file: _OpenFile | None = None
+        self._lock = Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -113,13 +115,14 @@ class FileWriter:
             self._file.abandon()
 
     def add(self, table: pa.Table) -> None:
-        """Take rows of the schema."""
+        """Take rows of the schema; from any thread."""
         if not table.num_rows:
             return
-        self._gathered.append(table)
-        rows = sum(part.num_rows for part in self._gathered)
-        if rows >= GROUP_ROWS * 3 // 4 or sum(part.nbytes for part in self._gathered) >= GROUP_BYTES:
-            self._flush()
+        with self._lock:
+            self._gathered.append(table)
+            rows = sum(part.num_rows for part in self._gathered)
+            if rows >= GROUP_ROWS * 3 // 4 or sum(part.nbytes for part in self._gathered) >= GROUP_BYTES:
+                self._flush()
 
     def close(self) -> list[AddAction]:
         """Make the last file whole; returns what was added."""

@@ -20,6 +20,7 @@ from snow_assets.pulls.workspace import literal
 LIVE: Final = "live"
 KINDS: Final = ("left_filter", "reclassified", "deleted")  # of marks, weakest first, where one plan made several
 SAMPLED = 4096  # cursors of changed rows from which the cuts between older and newer ones are told
+KEYS = 65_536  # looked at at a time
 _SHOWN = ("state", "deleted_at", "deleted_by", "left_at")  # what is said of a row besides its fields
 
 _TABLES = """
@@ -65,8 +66,8 @@ class Keys:
         wanted = dict.fromkeys(("sys_id", cursor, "sys_mod_count", PLAN_COLUMN))
         there = [name for name in wanted if name in file.schema_arrow.names]
         at = 0
-        for index in range(file.num_row_groups):
-            table = file.read_row_group(index, columns=there)
+        for batch in file.iter_batches(batch_size=KEYS, columns=there):
+            table = pa.Table.from_batches([batch])
             rows = table.num_rows
             keys = pa.table({
                 "id": ids_of(table),
@@ -109,7 +110,7 @@ class Keys:
         query = (
             f"SELECT pos, {self._part()} AS part, {', '.join(_SHOWN)} FROM settled WHERE file = {number} ORDER BY pos"  # noqa: S608
         )
-        return self._connection.sql(query).to_arrow_table()
+        return self._table(query)
 
     def add_current(self, number: int, ids: pa.ChunkedArray) -> int:
         """Look through the sys_ids of current file ``number``; returns how many of its rows are to be replaced."""
@@ -126,12 +127,17 @@ class Keys:
     def held(self, number: int) -> pa.Table:
         """Of current file ``number``: positions of rows that are replaced or, where they ``stay``, marked, in order."""
         query = f"SELECT pos, stays, 0 AS part, {', '.join(_SHOWN)} FROM held WHERE file = {number} ORDER BY pos"  # noqa: S608
-        return self._connection.sql(query).to_arrow_table()
+        return self._table(query)
 
     def _insert(self, into: str, columns: str, rows: pa.Table, also: str = "") -> None:
         self._connection.register("given", rows)
         self._connection.execute(f"INSERT INTO {into} SELECT {columns} FROM given {also}")  # noqa: S608
         self._connection.unregister("given")
+
+    def _table(self, query: str) -> pa.Table:
+        """From any thread."""
+        with self._connection.cursor() as own:
+            return own.sql(query).to_arrow_table()
 
     def _number(self, query: str) -> int:
         [(number,)] = self._connection.execute(query).fetchall()

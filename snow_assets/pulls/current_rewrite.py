@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import pyarrow as pa
@@ -32,6 +33,9 @@ from snow_assets.pulls.dataset import Dataset
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.plan import moment_of
 
+Writers = Mapping[tuple[str, int], FileWriter]  # by state and part
+
+THREADS = 2  # files that are rewritten at a time
 FEW = 8  # files of less than half the usual rows, of one state: more of them are made one
 PARTS = 12  # into which many changed rows are cut, older ones apart from newer ones
 
@@ -56,8 +60,12 @@ class Rewrite:
         self._pools: dict[str, dict[int, CurrentFile]] = {}  # made one, by state
         self._left: dict[int, int] = {}  # rows that a touched file keeps
 
-    def find(self, old: list[CurrentFile]) -> None:
-        """Find what is new, and the files that it touches."""
+    def find(self, old: list[CurrentFile], fields: tuple[str, ...]) -> None:
+        """Find what is new, and the files that it touches: all of them, where columns came to the ``fields`` known.
+
+        So all files have the same columns, and every reader can read them in one go.
+        """
+        self.fields = tuple(dict.fromkeys((*fields, *fields_among(self.dataset.fields))))
         self._sources = _new_files(self._landing, self.dataset, self._after)
         for number, path in enumerate(self._sources):
             with _opened(self._landing, path) as file:
@@ -76,46 +84,50 @@ class Rewrite:
         for state, rows in self._keys.staying().items():
             self._arriving[state, 0] = self._arriving.get((state, 0), 0) + rows
         for state in {known.state for known in old}:
-            self._choose(state, {number: known for number, known in enumerate(old) if known.state == state})
+            of_state = {number: known for number, known in enumerate(old) if known.state == state}
+            self._choose(state, of_state, widened=self.fields != fields)
 
-    def _choose(self, state: str, old: dict[int, CurrentFile]) -> None:
+    def _choose(self, state: str, old: dict[int, CurrentFile], *, widened: bool) -> None:
         """Which files of a state are rewritten by themselves, which are made one with others, and which stay."""
         small = {number for number in old if self._left[number] < FILE_ROWS // 2}
-        touched = {number for number, known in old.items() if self._left[number] < known.rows}
+        touched = {number for number, known in old.items() if widened or self._left[number] < known.rows}
         arriving = sum(rows > 0 for (to, _), rows in self._arriving.items() if to == state)
         pool = small if len(small) + arriving > FEW else small & touched
         self._own.update({number: old[number] for number in sorted(touched - small)})
         self._pools[state] = {number: old[number] for number in sorted(pool)}
 
-    def write(self, fields: tuple[str, ...]) -> None:
-        """Write what takes the place of the touched files, and the changed rows; ``fields`` are those known so far."""
-        self.fields = tuple(dict.fromkeys((*fields, *fields_among(self.dataset.fields))))
+    def write(self) -> None:
+        """Write what takes the place of the touched files, and the changed rows."""
         schema = file_schema(self.fields)
         with ExitStack() as stack:
             writers = {
                 key: stack.enter_context(self._writer(key[0], schema, rows)) for key, rows in self._arriving.items()
             }
-            for number, known_file in self._own.items():
-                with self._writer(known_file.state, schema, self._left[number]) as own:
-                    self._rewrite(number, known_file, own, writers)
-                    self.added += own.close()
-            for state, pool in self._pools.items():
-                with self._writer(state, schema, sum(self._left[number] for number in pool)) as one:
-                    for number, known_file in pool.items():
-                        self._rewrite(number, known_file, one, writers)
-                    self.added += one.close()
-            for number, path in enumerate(self._sources):
-                self._take(number, path, writers)
+            with ThreadPoolExecutor(THREADS, "current") as threads:
+                groups = [{number: known} for number, known in self._own.items()]
+                groups += [pool for pool in self._pools.values() if pool]
+                for added in threads.map(lambda group: self._rewrite(group, schema, writers), groups):
+                    self.added += added
+                for _ in threads.map(
+                    lambda source: self._take(source[0], source[1], writers), enumerate(self._sources)
+                ):
+                    pass
             for writer in writers.values():
                 self.added += writer.close()
 
     def _writer(self, state: str, schema: pa.Schema, rows: int) -> FileWriter:
         return FileWriter(self._home.store, self.dataset.plan, state, schema, rows)
 
-    def _rewrite(
-        self, number: int, known: CurrentFile, stay: FileWriter, writers: dict[tuple[str, int], FileWriter]
-    ) -> None:
-        """A current file without the rows that were replaced; rows that were only marked move to their new state."""
+    def _rewrite(self, group: Mapping[int, CurrentFile], schema: pa.Schema, writers: Writers) -> list[AddAction]:
+        """Files of one state without the rows that were replaced, made one."""
+        state = next(iter(group.values())).state
+        with self._writer(state, schema, sum(self._left[number] for number in group)) as stay:
+            for number, known in group.items():
+                self._copy(number, known, stay, writers)
+            return stay.close()
+
+    def _copy(self, number: int, known: CurrentFile, stay: FileWriter, writers: Writers) -> None:
+        """What stays of a file; rows that were only marked move to their new state."""
         self.removed.append(known.removed())
         held = self._keys.held(number)
         if not self._left[number] and not pc.any(held.column("stays")).as_py():
@@ -133,7 +145,7 @@ class Rewrite:
                 stay.add(table.filter(kept))
                 _sort_out(table, at, some.filter(some.column("stays")), writers)
 
-    def _take(self, number: int, path: str, writers: dict[tuple[str, int], FileWriter]) -> None:
+    def _take(self, number: int, path: str, writers: Writers) -> None:
         """The newest versions of a landed file, each to its state."""
         picked = self._keys.changed(number)
         if not picked.num_rows:
@@ -154,7 +166,7 @@ def _within(picked: pa.Table, positions: list[int], at: int, rows: int) -> pa.Ta
     return picked.slice(first, bisect_left(positions, at + rows) - first)
 
 
-def _sort_out(table: pa.Table, at: int, picked: pa.Table, writers: dict[tuple[str, int], FileWriter]) -> None:
+def _sort_out(table: pa.Table, at: int, picked: pa.Table, writers: Writers) -> None:
     """Hand picked rows of a batch that begins at position ``at`` to the writers of their states and parts."""
     for state, part in sorted(set(zip(*(picked.column(name).to_pylist() for name in ("state", "part")), strict=True))):
         same = pc.and_(pc.equal(picked.column("state"), state), pc.equal(picked.column("part"), part))
