@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from snow_assets.cli import demo_files
 from snow_assets_tests.cli.conftest import Folder
 
 
-def test_the_demonstration_pulls_fails_resumes_and_sums_up(tmp_path: Path) -> None:
+def in_this_process(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: Any, **_: Any
+) -> subprocess.CompletedProcess[str]:
+    """What the demonstration starts, without the start of an interpreter and of Dagster for each command."""
+    assert command[:3] == [sys.executable, "-m", "snow_assets.cli.main"]
+    done = Folder(cwd, dict(env)).call(*command[3:])
+    stdout.write(done.out)
+    sys.stderr.write(done.err)
+    return subprocess.CompletedProcess(command, done.code)
+
+
+@pytest.mark.parametrize(
+    "processes", [pytest.param(True, marks=pytest.mark.slow, id="processes"), pytest.param(False, id="one process")]
+)
+def test_the_demonstration_pulls_fails_resumes_and_sums_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: bool
+) -> None:
     made = Folder(tmp_path, {"SNOW_INSTANCE_URL": "https://mine.invalid", "SNOW_USERNAME": "me", "SNOW_PASSWORD": "x"})
     own = made.write("pulls: {mine: {table: incident}}")
     (tmp_path / "data").mkdir()
-    done = made.run("demo", "--rows", "4000", "--json")
+    if not processes:
+        monkeypatch.setattr(
+            demo_module, "PULLS", demo_module.PULLS.replace("retry_backoff: 0.05", "retry_backoff: 0.001")
+        )
+        monkeypatch.setattr("snow_assets.cli.demo.subprocess", SimpleNamespace(run=in_this_process))
+    done = (made.run if processes else made.call)("demo", "--rows", "4000", "--json")
     assert done.code == 0, done.err
     pulls = {each["pull"]: each for each in done.json["pulls"]}
     assert set(pulls) == {"incidents", "incidents_active", "incidents_closed"}
