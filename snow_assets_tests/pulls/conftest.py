@@ -20,6 +20,8 @@ from snow_assets.simulator import Simulator, SimulatorServer
 
 FIELDS = ("sys_id", "number", "state", "short_description", "caller_id", "opened_at", "watch_list", "work_notes")
 
+ROWS, PAGE = 1_800, 75  # of the instance that is shared, and of ``workbench``
+
 
 class Workbench:
     """One pull of ``incident`` (unless told otherwise) into a folder, with the client's waits kept short."""
@@ -105,8 +107,8 @@ def read_plainly(
 
 @pytest.fixture(scope="session")
 def instance() -> Iterator[SimulatorServer]:
-    """An instance with 6,000 incidents for tests that only read. Faults are cleared by ``bench``."""
-    with Simulator(rows={"incident": 6_000}, seed=7).serve() as server:
+    """An instance for tests that only read. Faults are cleared by ``workbench``."""
+    with Simulator(rows={"incident": ROWS}, seed=7).serve() as server:
         yield server
 
 
@@ -119,8 +121,8 @@ def small() -> Iterator[SimulatorServer]:
 
 @pytest.fixture
 def workbench(instance: SimulatorServer, tmp_path: Path) -> Iterator[Workbench]:
-    """Slices of 500 rows, pages of 250, of the instance that is shared."""
-    yield Workbench(instance, tmp_path / "data", page_size=250, slice_rows=500)
+    """Twelve slices of two pages, of the instance that is shared."""
+    yield Workbench(instance, tmp_path / "data", page_size=PAGE, slice_rows=2 * PAGE)
     instance.faults.clear()
 
 

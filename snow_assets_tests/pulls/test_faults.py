@@ -11,7 +11,7 @@ from snow_assets.errors import LandingError, QueryError
 from snow_assets.pulls import Failed, land_slices, reconcile
 from snow_assets.pulls.writer import SliceWriter
 from snow_assets.simulator import HiddenRows
-from snow_assets_tests.pulls.conftest import Workbench, sys_id_of
+from snow_assets_tests.pulls.conftest import ROWS, Workbench, sys_id_of
 
 PASSING: list[dict[str, Any]] = [
     {"kind": "error_500"},
@@ -22,7 +22,7 @@ PASSING: list[dict[str, Any]] = [
     {"kind": "empty_503"},
     {"kind": "rate_limited_429", "retry_after": 0, "times": 3},
     {"kind": "overloaded_429"},
-    {"kind": "unauthorized_401", "after": 12, "times": 2},
+    {"kind": "unauthorized_401", "after": 12, "times": 1},  # two may meet the same request, which ends the run
     {"kind": "execution_time_500"},
     {"kind": "execution_time_in_200"},
     {"kind": "execution_time_broken"},
@@ -63,7 +63,7 @@ def test_a_fault_that_passes_loses_no_row(workbench: Workbench, fault: dict[str,
     results = workbench.land(plan, max_retries=8)
     assert [result.error for result in results if isinstance(result, Failed)] == []
     totals = reconcile(plan, workbench.landing, workbench.pull)
-    assert (totals.landed, totals.hidden, totals.missing) == (6000, 0, 0)
+    assert (totals.landed, totals.hidden, totals.missing) == (ROWS, 0, 0)
     records = workbench.landed_records(plan)
     ids = [sys_id_of(record) for record in records]
     assert ids == [row["sys_id"] for row in workbench.sim.rows("incident")]  # each once, and in order

@@ -17,7 +17,7 @@ from snow_assets.pulls.ledger import FOOTER_KEY
 from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.progress import Progress, listening
 from snow_assets.simulator import Account, SimulatorServer
-from snow_assets_tests.pulls.conftest import Workbench
+from snow_assets_tests.pulls.conftest import ROWS, Workbench
 
 
 def test_only_the_failed_slice_is_asked_for_again(workbench: Workbench) -> None:
@@ -45,7 +45,7 @@ def test_only_the_failed_slice_is_asked_for_again(workbench: Workbench) -> None:
     assert asked
     of_it = [f"sys_id<={broken.hi}" in entry.query for entry in asked]
     assert of_it.count(False) <= 1  # whether counts are right is tried once in a run, on rows that landed
-    assert reconcile(plan, workbench.landing, workbench.pull).landed == 6000
+    assert reconcile(plan, workbench.landing, workbench.pull).landed == ROWS
 
 
 def test_adopting_a_whole_plan_asks_for_nothing(workbench: Workbench) -> None:

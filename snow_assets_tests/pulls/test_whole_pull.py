@@ -10,7 +10,7 @@ from snow_assets.pulls import Landing, make_plan, pull_status
 from snow_assets.pulls.columns import HALVES
 from snow_assets.pulls.records import digest_of
 from snow_assets.simulator import Simulator, SimulatorServer
-from snow_assets_tests.pulls.conftest import FIELDS, Workbench, read_plainly
+from snow_assets_tests.pulls.conftest import FIELDS, PAGE, ROWS, Workbench, read_plainly
 
 
 @pytest.mark.parametrize("display_value", ["all", "true", "false"])
@@ -18,12 +18,14 @@ def test_files_hold_the_instances_rows_key_for_key(
     instance: SimulatorServer, tmp_path: Path, display_value: str
 ) -> None:
     fields = (*FIELDS, "caller_id.name", "assigned_to", "calendar_duration", "sys_domain")
-    workbench = Workbench(instance, tmp_path, page_size=250, slice_rows=500, fields=fields, display_value=display_value)
+    workbench = Workbench(
+        instance, tmp_path, page_size=PAGE, slice_rows=2 * PAGE, fields=fields, display_value=display_value
+    )
     totals = workbench.pull_all()
     plan = workbench.landing.read_plan(totals.plan)
 
     assert workbench.landed_records(plan) == read_plainly(instance, "incident", fields, display_value)
-    assert (totals.counted, totals.landed, totals.hidden, totals.missing, totals.duplicates) == (6000, 6000, 0, 0, 0)
+    assert (totals.counted, totals.landed, totals.hidden, totals.missing, totals.duplicates) == (ROWS, ROWS, 0, 0, 0)
     assert totals.differences == ()
     files = [workbench.landing.parquet(file.path) for file in workbench.landing.all_landed(plan).values()]
     assert digest_of(files, plan.display_value) == totals.digest
@@ -78,7 +80,7 @@ def test_slices_tile_the_keys_and_name_their_offsets(workbench: Workbench) -> No
     assert slices[0].lo is None
     assert slices[-1].hi is None
     assert [piece.hi for piece in slices[:-1]] == [piece.lo for piece in slices[1:]]
-    assert sum(piece.rows or 0 for piece in slices) == 6000
+    assert sum(piece.rows or 0 for piece in slices) == ROWS
     assert plan.partition_keys == sorted(plan.partition_keys)
     assert plan.partition_keys[0] == f"{plan.plan_id}/0000000000"
 
@@ -96,9 +98,9 @@ def test_a_plan_is_read_by_few_requests_none_of_which_walks_far(workbench: Workb
     before = workbench.asked()
     totals = workbench.pull_all()
     asked = [entry for entry in list(workbench.server.requests)[before:] if entry.path.endswith("/table/incident")]
-    assert max(int(entry.params.get("sysparm_offset", "0")) for entry in asked) <= 500
+    assert max(int(entry.params.get("sysparm_offset", "0")) for entry in asked) <= 2 * PAGE
     pages = totals.cost["purposes"]["page"]
-    assert pages <= 2 * 6000 / 250
+    assert pages <= 2 * ROWS / PAGE
     counted = [entry for entry in asked if "sysparm_no_count" not in entry.params]
     assert len(counted) <= totals.slices * 2 + 20
 
