@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from snow_assets.assets.dbt import dbt_parts
+from snow_assets.assets.maintenance import maintenance_parts
 from snow_assets.assets.pull import pool_of, pull_parts
 from snow_assets.config import Environment, Settings, load_settings
 from snow_assets.errors import SnowError
@@ -22,10 +23,11 @@ def build_definitions(settings: Settings, environment: Environment) -> dg.Defini
     pool = pool_of(environment.instance_url or settings.instance.url)
     parts = [pull_parts(pull, pool) for pull in pulls]
     schedules = [pull_schedule(part.pull, landing, part.plan_job) for part in parts]
+    maintenance = maintenance_parts(pulls, settings.maintenance)
     return dg.Definitions(
         assets=[asset for part in parts for asset in part.assets] + list(dbt.assets),
-        jobs=[job for part in parts for job in part.jobs],
-        schedules=[schedule for schedule in schedules if schedule is not None],
+        jobs=[*(job for part in parts for job in part.jobs), *maintenance.jobs],
+        schedules=[*(schedule for schedule in schedules if schedule is not None), *maintenance.schedules],
         sensors=[reconciler(pulls, landing, [job for part in parts for job in part.jobs])],
         resources={"servicenow": servicenow, "landing": landing, **dbt.resources},
         executor=dg.in_process_executor,

@@ -11,13 +11,15 @@ import dagster as dg
 from snow_assets.errors import LeaseHeld
 from snow_assets.pulls import Landing, lease, lease_holder
 
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
+
 RUN_HOLDER = "Dagster run "
 _POLL_SECONDS = 2.0
 _GRACE_SECONDS = 6.0  # the reconciler's look at a lease takes it for an instant
 
 
 @contextmanager
-def hold(landing: Landing, context: dg.AssetExecutionContext, *, queue: bool = False) -> Iterator[None]:
+def hold(landing: Landing, context: Context, *, queue: bool = False) -> Iterator[None]:
     """Hold the lease of a pull while the block runs. Raises ``LeaseHeld`` where another driver has it.
 
     ``queue`` waits for other Dagster runs, as those of one backfill: they work on different slices of the same pull.
@@ -27,7 +29,7 @@ def hold(landing: Landing, context: dg.AssetExecutionContext, *, queue: bool = F
         yield
 
 
-def _enter(stack: ExitStack, landing: Landing, context: dg.AssetExecutionContext, queue: bool) -> None:
+def _enter(stack: ExitStack, landing: Landing, context: Context, queue: bool) -> None:
     patience = time.monotonic() + _GRACE_SECONDS
     told = False
     while True:

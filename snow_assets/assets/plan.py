@@ -75,10 +75,16 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
 
 def _sync_partitions(instance: dg.DagsterInstance, names: PullNames, planned: Planned, plan_ids: Sequence[str]) -> None:
     """Delete the keys of plans that are gone and add the plan's own, in offset order: ranges go by insertion."""
-    for key in instance.get_dynamic_partitions(names.partitions_name):
-        if plan_of(key) not in plan_ids:
-            instance.delete_dynamic_partition(names.partitions_name, key)
+    drop_partitions(instance, names, plan_ids)
     instance.add_dynamic_partitions(names.partitions_name, planned.plan.partition_keys)
+
+
+def drop_partitions(instance: dg.DagsterInstance, names: PullNames, plan_ids: Sequence[str]) -> tuple[str, ...]:
+    """Delete the keys of plans other than these; returns them."""
+    gone = [key for key in instance.get_dynamic_partitions(names.partitions_name) if plan_of(key) not in plan_ids]
+    for key in gone:
+        instance.delete_dynamic_partition(names.partitions_name, key)
+    return tuple(gone)
 
 
 def _metadata(planned: Planned) -> dict[str, dg.MetadataValue]:

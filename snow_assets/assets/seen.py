@@ -102,7 +102,7 @@ def look(
     plan = landing.latest_plan()
     holder = lease_holder(landing) or ""
     if plan is None:
-        busy = _busy(PullNames(pull.name), holder, unfinished, backfills)
+        busy = why_busy(PullNames(pull.name), holder, unfinished, backfills)
         return Situation(pull.name, "", (), (), published=False, busy=busy, planning=planning)
     published = plan.plan_id <= (published_plan(landing) or "")
     return Situation(
@@ -112,7 +112,7 @@ def look(
         missing=() if published else _missing(plan, landing),
         published=published,
         runs=[_seen(record, alive=bool(holder)) for record in _records(instance, pull.name, plan.plan_id)],
-        busy=_busy(PullNames(pull.name), holder, unfinished, backfills),
+        busy=why_busy(PullNames(pull.name), holder, unfinished, backfills),
         planning=planning,
     )
 
@@ -144,7 +144,7 @@ def _seen(record: RunRecord, *, alive: bool) -> RunSeen:
     )
 
 
-def _busy(names: PullNames, holder: str, unfinished: Iterable[DagsterRun], backfills: frozenset[dg.AssetKey]) -> str:
+def why_busy(names: PullNames, holder: str, unfinished: Iterable[DagsterRun], backfills: frozenset[dg.AssetKey]) -> str:
     """Why the pull is to be left alone; runs from the UI carry no tag of ours before their first step."""
     for run in unfinished:
         if DRIVER_TAG in run.tags and not holder:
