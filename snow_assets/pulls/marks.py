@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snow_assets.pulls.landing import Landing
+from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.seal import seal, unsealed
 
 MOMENT: Final = pa.timestamp("us", "UTC")
@@ -57,7 +58,9 @@ def marks_note(landing: Landing, plan_id: str, key: bytes) -> bytes | None:
         return (file.metadata.metadata or {}).get(key)
 
 
-def marks_files(landing: Landing) -> tuple[str, ...]:
-    """Where the marks of all plans lie, oldest first; those of plans that were never published included."""
+def forget_marks(landing: Landing, plan: Plan, *, after: str) -> None:
+    """Remove the marks of plans that came after the published plan ``after`` and never were; not those of ``plan``."""
     store = landing.beside(FOLDER)
-    return tuple(store.uri(name) for name in store.list("") if name.endswith(".parquet"))
+    for name in store.list(""):
+        if name > marks_file(after) and name != marks_file(plan.plan_id):
+            store.remove(name)

@@ -5,7 +5,7 @@ What was swept stays when a run dies, and is adopted by the next one unless it h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -54,9 +54,14 @@ class Swept:
 
     def parquet(self) -> Iterator[pq.ParquetFile]:
         """Its files, opened one after the other."""
-        for file in self.files:
-            with self.landing.parquet(file.path) as opened:
-                yield opened
+        return opened(self.landing, (file.path for file in self.files))
+
+
+def opened(landing: Landing, paths: Iterable[str]) -> Iterator[pq.ParquetFile]:
+    """Files of a landing, one open at a time."""
+    for path in paths:
+        with landing.parquet(path) as file:
+            yield file
 
 
 def sweep_rows(asked: Asked, plan: Plan, pull: PullConfig, client: Client, landing: Landing) -> Swept:
