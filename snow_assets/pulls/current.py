@@ -104,10 +104,11 @@ def vacuum(landing: Landing, keep: timedelta, *, dry_run: bool = False) -> list[
         for full, age in ((False, keep), (True, max(keep, ORPHANS))):
             hours = -(-int(age.total_seconds()) // 3600)
             old.update(table.vacuum(hours, enforce_retention_duration=False, full=full))
-        table.cleanup_metadata()
+        if not dry_run:
+            table.cleanup_metadata()
     there = {folder + name for folder in home.store.list("") for name in home.store.list(folder)}
     removed = sorted(path for path in old if path in there or path.rpartition("/")[2].startswith("."))
-    for path in removed:  # by ourselves: deltalake would write of it to the log, also where nothing is left to remove
+    for path in () if dry_run else removed:  # by ourselves: deltalake would write of it to the log, also where nothing is left to remove
         home.store.remove(path)
     return removed
 
