@@ -1,27 +1,21 @@
-"""The asset ``servicenow/<pull>/attachments``: the files attached to a pull's rows; its job, schedule and runs."""
+"""The asset ``servicenow/<pull>/attachments``: the files attached to a pull's rows; its job and its schedule."""
 
 # Dagster reads the annotations of assets when they are defined, so this module does not defer them.
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import Field
 
-from snow_assets.assets.disk import records_in
 from snow_assets.assets.failures import failures
 from snow_assets.assets.fault_lines import fault_lines
 from snow_assets.assets.keys import ATTACHMENTS_TAG, PullNames
 from snow_assets.assets.leases import hold
-from snow_assets.assets.local import bury, local_instance, run_here
 from snow_assets.checks import table
-from snow_assets.config import Credentials, Environment, PullConfig, Settings
-from snow_assets.errors import ConfigError
-from snow_assets.pulls import Landing, lease, lease_holder
+from snow_assets.config import PullConfig
+from snow_assets.pulls import lease_holder
 from snow_assets.pulls.attachments import Attachments, home_of, sync_attachments
-from snow_assets.pulls.progress import Listener, listening
 from snow_assets.resources import LandingResource, ServiceNowResource
 
 FILES_LANDED = "files_landed"
@@ -112,49 +106,6 @@ def attachments_schedule(
         return dg.RunRequest(tags={ATTACHMENTS_TAG: pull.name})
 
     return start
-
-
-def run_attachments(
-    settings: Settings,
-    environment: Environment,
-    name: str,
-    *,
-    verify: bool = False,
-    on_progress: Listener | None = None,
-) -> None:
-    """Bring the attachments of the pull ``name`` up to its rows, in a run on the local Dagster instance.
-
-    Raises the ``SnowError`` that the run ends with; then, too, the table tells what landed.
-    """
-    pull = settings.pull(name)
-    if pull.attachments is None:
-        hint = f"write attachments: true into pull {name}"
-        raise ConfigError("does not ask for attachments", key="pull", value=name, hint=hint)
-    environment.require_url(settings.instance)
-    Credentials.from_environment(environment)
-    environment.export()
-    home = home_of(Landing.open(environment.data_dir, name))
-    home.store.check_writable()
-    names = PullNames(name)
-    definitions = dg.Definitions(
-        assets=[attachments_asset(pull, pool=None)],
-        jobs=[attachments_job(pull)],
-        resources={
-            "servicenow": ServiceNowResource.from_environment(settings.instance, environment),
-            "landing": LandingResource(data=environment.data_dir),
-        },
-        executor=dg.in_process_executor,
-    )
-    config = {"ops": {names.attachments.to_python_identifier(): {"config": {"verify": verify}}}}
-    with ExitStack() as stack:
-        stack.enter_context(records_in(environment.dagster_home))
-        instance = stack.enter_context(local_instance(environment))
-        stack.enter_context(lease(home, f"snow-assets attachments, process {os.getpid()}"))
-        bury(instance, {ATTACHMENTS_TAG: name})
-        if on_progress is not None:
-            stack.enter_context(listening(on_progress))
-        job = definitions.resolve_job_def(names.attachments_job)
-        run_here(job, instance, {ATTACHMENTS_TAG: name}, config)
 
 
 def _metadata(found: Attachments) -> dict[str, dg.MetadataValue]:

@@ -27,7 +27,7 @@ def attachments(app: App, name: str, verify: bool) -> None:
     What has landed is not fetched again. Exit code 0: every wanted file is there; 1: some failed, run it again; 2:
     something must be fixed first.
     """
-    from snow_assets.assets.attachments import run_attachments
+    from snow_assets.assets.attachments_here import run_attachments
     from snow_assets.cli.home import check_dagster_home
     from snow_assets.pulls.attachments import read_attachments
     from snow_assets.pulls.live import live_rows
