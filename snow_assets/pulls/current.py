@@ -108,7 +108,8 @@ def vacuum(landing: Landing, keep: timedelta, *, dry_run: bool = False) -> list[
             table.cleanup_metadata()
     there = {folder + name for folder in home.store.list("") for name in home.store.list(folder)}
     removed = sorted(path for path in old if path in there or path.rpartition("/")[2].startswith("."))
-    for path in () if dry_run else removed:  # by ourselves: deltalake would write of it to the log, also where nothing is left to remove
+    # By ourselves: deltalake would write of it to the log, also where nothing is left to remove.
+    for path in () if dry_run else removed:
         home.store.remove(path)
     return removed
 
