@@ -1,12 +1,13 @@
-"""Schedules: one per pull that declares ``schedule:``."""
+"""Schedules: one per pull that declares ``schedule:``, and one for its attachments where they declare one."""
 
 from __future__ import annotations
 
 import dagster as dg
 
-from snow_assets.assets.keys import PullNames, run_tags
+from snow_assets.assets.keys import ATTACHMENTS_TAG, PullNames, run_tags
 from snow_assets.config import PullConfig
 from snow_assets.pulls import lease_holder
+from snow_assets.pulls.attachments import home_of
 from snow_assets.resources import LandingResource
 
 
@@ -34,5 +35,30 @@ def pull_schedule(
         if holder:
             return dg.SkipReason(f"{holder} works on pull {pull.name}")
         return dg.RunRequest(tags=run_tags(pull.name, "plan"))
+
+    return start
+
+
+def attachments_schedule(
+    pull: PullConfig, landing: LandingResource, job: dg.ExecutableDefinition
+) -> dg.ScheduleDefinition | None:
+    """The schedule of the attachments job, or ``None`` where the pull has none. A run that goes on is left alone."""
+    schedule = pull.attachments.schedule if pull.attachments else None
+    if schedule is None:
+        return None
+
+    @dg.schedule(
+        name=PullNames(pull.name).attachments_schedule,
+        job=job,
+        cron_schedule=schedule.cron,
+        execution_timezone=schedule.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Brings the attachments of pull {pull.name} up to its rows.",
+    )
+    def start() -> dg.RunRequest | dg.SkipReason:
+        holder = lease_holder(home_of(landing.open(pull.name)))
+        if holder:
+            return dg.SkipReason(f"{holder} works on the attachments of pull {pull.name}")
+        return dg.RunRequest(tags={ATTACHMENTS_TAG: pull.name})
 
     return start

@@ -1,4 +1,4 @@
-"""The asset ``servicenow/<pull>/attachments``: the files attached to a pull's rows; its job and its schedule."""
+"""The asset ``servicenow/<pull>/attachments``: the files attached to a pull's rows; and its job."""
 
 # Dagster reads the annotations of assets when they are defined, so this module does not defer them.
 
@@ -14,7 +14,6 @@ from snow_assets.assets.keys import ATTACHMENTS_TAG, PullNames
 from snow_assets.assets.leases import hold
 from snow_assets.checks import table
 from snow_assets.config import PullConfig
-from snow_assets.pulls import lease_holder
 from snow_assets.pulls.attachments import Attachments, home_of, sync_attachments
 from snow_assets.resources import LandingResource, ServiceNowResource
 
@@ -81,31 +80,6 @@ def attachments_job(pull: PullConfig) -> UnresolvedAssetJobDefinition:
         description=f"Lists the attachments of the rows of pull {pull.name}, and fetches what is not there.",
         executor_def=dg.in_process_executor,
     )
-
-
-def attachments_schedule(
-    pull: PullConfig, landing: LandingResource, job: dg.ExecutableDefinition
-) -> dg.ScheduleDefinition | None:
-    """The schedule of the attachments job, or ``None`` where the pull has none. A run that goes on is left alone."""
-    schedule = pull.attachments.schedule if pull.attachments else None
-    if schedule is None:
-        return None
-
-    @dg.schedule(
-        name=PullNames(pull.name).attachments_schedule,
-        job=job,
-        cron_schedule=schedule.cron,
-        execution_timezone=schedule.timezone,
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Brings the attachments of pull {pull.name} up to its rows.",
-    )
-    def start() -> dg.RunRequest | dg.SkipReason:
-        holder = lease_holder(home_of(landing.open(pull.name)))
-        if holder:
-            return dg.SkipReason(f"{holder} works on the attachments of pull {pull.name}")
-        return dg.RunRequest(tags={ATTACHMENTS_TAG: pull.name})
-
-    return start
 
 
 def _metadata(found: Attachments) -> dict[str, dg.MetadataValue]:
