@@ -34,6 +34,7 @@ from snow_assets.pulls.live import live_rows
 from snow_assets.pulls.stores import DAMAGED, Store
 from snow_assets.pulls.workspace import workspace
 from snow_assets.servicenow.client import Client
+from snow_assets.servicenow.exchange import Tally
 
 FOOTER_KEY: Final = b"snow_assets.attachments"
 SAMPLE: Final = 20
@@ -59,7 +60,7 @@ class Attachments:
 
     ``fetched`` and ``fetched_bytes`` came over the network in this run. ``size_only``: landed without a SHA-256 of the
     instance to hold them against. ``hidden``: records that the account may not read, ``None`` where nothing counts.
-    ``failures`` samples what failed: sys_id, file name and reason. ``cost`` is what the files asked of the instance.
+    ``failures`` samples what failed: sys_id, file name and reason. ``cost`` is what records and files asked of the instance.
     """
 
     pull: str
@@ -203,6 +204,8 @@ def _unsure(listing: Listing, before: Attachments | None) -> str:
 
 
 def _found(pull: PullConfig, home: Landing, listing: Listing, outcome: _Outcome, files: Files) -> Attachments:
+    cost = Tally.from_dict(listing.totals.cost)
+    cost.add(files.tally)
     return Attachments(
         pull=pull.name,
         plan=listing.plan.plan_id,
@@ -216,7 +219,7 @@ def _found(pull: PullConfig, home: Landing, listing: Listing, outcome: _Outcome,
         size_only=outcome.size_only,
         hidden=listing.totals.hidden,
         failures=tuple(outcome.failures),
-        cost=files.tally.as_dict(),
+        cost=cost.as_dict(),
     )
 
 

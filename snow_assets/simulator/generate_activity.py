@@ -27,6 +27,7 @@ _FILES = (
     ("error log (1).zip", "application/zip"),
     ("empty.txt", "text/plain"),
 )
+_BASE_TABLE = 800 * DAY  # age from which journal entries name the base table instead of the class
 _PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
@@ -91,7 +92,10 @@ def _journals(source: Source, n: int, people: People, tasks: Sequence[Row]) -> l
     ]
     columns: dict[str, Column] = {
         "sys_id": dice.sys_ids(len(owners)),
-        "name": [row["sys_class_name"] for row in owners],
+        "name": [
+            "task" if moment < source.now - _BASE_TABLE else row["sys_class_name"]
+            for moment, row in zip(created, owners, strict=True)
+        ],
         "element": elements,
         "element_id": [row["sys_id"] for row in owners],
         "value": [next(written[element]) for element in elements],
