@@ -50,6 +50,14 @@ class Deltas(Workbench):
         publish(plan, reconcile(plan, self.landing, self.pull), self.landing, self.pull)
         bring_up(self.landing, self.pull)
 
+    def publish_marked(self, **config: Any) -> None:
+        """Publish a delta of the pull as it would be with other settings."""
+        pull = self.pull
+        self.pull = pull.model_copy(update=config)
+        self.publish(self.delta())
+        self.pull = pull
+        self.sim.clock.advance(hours=2)
+
     def marks(self, found: Sweep) -> dict[str, tuple[str, str, str]]:
         """Kind, method and detail by sys_id."""
         if not found.marks:

@@ -31,3 +31,121 @@ def test_a_row_that_leaves_the_filter_is_marked(active: Deltas) -> None:
     found = active.swept()
     assert active.marks(found) == {closed: ("left_filter", "sweep", "")}
     assert (found.kinds, found.left_filter, found.mended) == (("left",), 1, ())
+
+
+@pytest.fixture
+def every(server: SimulatorServer, tmp_path: Path) -> Deltas:
+    """Every delta is a verification."""
+    return Deltas(server, tmp_path / "data", verify_every=0, deletes="off", display_value="false")
+
+
+def test_a_row_that_comes_back_while_it_is_swept_stays(active: Deltas) -> None:
+    active.base()
+    sys_id = active.ids_of(active="true")[0]
+    active.sim.update("incident", sys_id, active="false")
+    plan = active.delta()
+    active.sim.update("incident", sys_id, active="true")
+    assert active.marks(active.sweep(plan)) == {}
+
+
+def test_a_row_that_comes_back_with_its_old_clock_is_mended(active: Deltas) -> None:
+    """No later window shows it: it left and came back, and its clock moved before."""
+    active.base()
+    sys_id = active.ids_of(active="true")[0]
+    active.sim.clock.advance(hours=-1)
+    active.sim.update("incident", sys_id, active="false", short_description="left and came back")
+    active.sim.clock.advance(hours=1)
+    plan = active.delta()
+    active.sim.store.update("incident", sys_id, {"active": "true"}, quiet=True)
+    found = active.sweep(plan)
+    assert active.marks(found) == {}
+    assert active.mended(found)[sys_id]["short_description"] == "left and came back"
+
+
+def test_a_filter_of_several_groups_is_repeated_in_each(server: SimulatorServer, tmp_path: Path) -> None:
+    active = Deltas(server, tmp_path / "data", query="active=true^priority=1^NQactive=true^priority!=1", deletes="off")
+    active.base()
+    closed, changed, *_ = active.ids_of(active="true")
+    active.sim.update("incident", closed, active="false")
+    active.sim.update("incident", changed, short_description="still open")
+    assert active.marks(active.swept()) == {closed: ("left_filter", "sweep", "")}
+
+
+def test_a_verification_mends_what_the_cursor_cannot_show(every: Deltas) -> None:
+    every.base()
+    quiet, back, gone, *_ = every.ids_of()
+    store = every.sim.store
+    put_back = store.find("incident", back)
+    assert put_back is not None
+    every.sim.delete("incident", back)
+    every.sim.delete("incident", gone)
+    every.publish_marked(deletes="keys")
+    store.update("incident", quiet, {"sys_mod_count": "77", "short_description": "quietly"}, quiet=True)
+    store.put("incident", put_back)
+    store.put("incident", {**put_back, "sys_id": "0" * 31 + "1", "number": "INC1", "short_description": "imported"})
+
+    found = every.swept()
+
+    assert (found.changed, found.restored, found.missed) == (1, 1, 1)
+    mended = every.mended(found)
+    assert sorted(mended) == sorted([quiet, back, "0" * 31 + "1"])
+    assert mended[quiet]["short_description"] == "quietly"
+    assert mended[quiet]["_plan"] == found.plan
+    assert every.marks(found) == {}
+
+
+def test_a_row_that_changes_after_the_slices_is_left_to_the_next_delta(every: Deltas) -> None:
+    every.base()
+    changed = every.ids_of()[0]
+    plan = every.delta()
+    every.sim.update("incident", changed, short_description="meanwhile")
+    new = every.sim.insert("incident", short_description="new")
+    found = every.sweep(plan)
+    assert (found.later, found.changed, found.missed, found.mended) == (2, 0, 0, ())
+    every.publish(plan)
+    assert {changed, new} <= every.ids(every.delta()).keys()
+
+
+def test_nothing_differs_where_nothing_moved_in_any_display_mode(server: SimulatorServer, tmp_path: Path) -> None:
+    for mode in ("true", "false", "all"):
+        pull = Deltas(server, tmp_path / mode, verify_every=0, deletes="keys", display_value=mode)
+        pull.base()
+        pull.sim.update("incident", pull.ids_of()[0], short_description=f"in {mode}")
+        found = pull.swept()
+        assert (found.kinds, found.swept, found.known) == (("verify",), 120, 120)
+        assert (found.changed, found.missed, found.later, found.marks) == (0, 0, 0, "")
+
+
+def test_a_row_deleted_before_it_can_be_mended_is_passed_over(every: Deltas) -> None:
+    every.base()
+    quiet = every.ids_of()[0]
+    every.sim.store.update("incident", quiet, {"sys_mod_count": "77"}, quiet=True)
+    plan = every.delta()
+
+    def deed(asked: Any) -> None:
+        if quiet in asked.params.get("sysparm_query", ""):  # nothing else asks for this row by name
+            every.sim.watchers.clear()
+            every.sim.delete("incident", quiet)
+
+    every.sim.watchers.append(deed)
+    found = every.sweep(plan)
+    assert (found.changed, found.mended) == (0, ())
+    assert any("gone or changed before they could be fetched" in note for note in found.notes)
+
+
+def test_a_base_is_swept_by_nothing(every: Deltas) -> None:
+    plan = every.delta()
+    asked = every.asked()
+    found = every.sweep(plan)
+    assert (found.kinds, found.swept, every.asked()) == ((), 0, asked)
+
+
+def test_sweeping_again_asks_nothing(active: Deltas) -> None:
+    active.base()
+    active.sim.update("incident", active.ids_of(active="true")[0], active="false")
+    plan = active.delta()
+    found = active.sweep(plan)
+    asked = active.asked()
+    assert active.sweep(plan) == found
+    assert active.asked() == asked
+    assert active.landing.beside("sweeps").list("") == []
