@@ -21,6 +21,7 @@ from snow_assets.dagster_home import write_dagster_home
 from snow_assets.pulls import Landing, published
 from snow_assets.simulator import Simulator, SimulatorServer
 
+pytestmark = pytest.mark.slow  # half a minute; what the UI launches is tried in one process by assets/test_story.py
 NAMES = PullNames("incidents")
 PULLS = """\
 pulls:

@@ -22,7 +22,7 @@ LANDED_FIRST = 5
 def many(tmp_path: Path) -> Iterator[Workbench]:
     """500 slices of two rows."""
     with Simulator(rows={"incident": 1_000}, seed=3).serve() as server:
-        yield Workbench(server, tmp_path / "data", page_size=2, slice_rows=2, max_workers=WORKERS)
+        yield Workbench(server, tmp_path / "data", page_size=2, slice_rows=2, max_workers=WORKERS, retry_backoff=0.003)
 
 
 def land_until(bench: Workbench, plan: Plan, then: Any, **settings: Any) -> list[Landed | Failed]:

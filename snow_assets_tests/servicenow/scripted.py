@@ -59,6 +59,12 @@ class Connection:
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
 
+    def until_closed(self) -> None:
+        """Say nothing more; wait until the other end has had enough."""
+        while self._sock.recv(1024):
+            pass
+        self.close()
+
     def reset(self) -> None:
         """Close with a TCP reset."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -58,8 +58,7 @@ def test_gzip_and_chunks_are_undone() -> None:
 
 def _hang(asked: Asked, connection: Connection) -> None:
     del asked
-    threading.Event().wait(1.5)
-    connection.close()
+    connection.until_closed()
 
 
 def _drip(asked: Asked, connection: Connection) -> None:
@@ -90,8 +89,7 @@ def _drip_headers(asked: Asked, connection: Connection) -> None:
 def _hang_inside(asked: Asked, connection: Connection) -> None:
     del asked
     connection.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
-    threading.Event().wait(1.5)
-    connection.close()
+    connection.until_closed()
 
 
 def _short(asked: Asked, connection: Connection) -> None:

@@ -150,7 +150,9 @@ def test_tokens_that_end_in_mid_pull_are_renewed_once_for_all_threads(
     assert server.sim.tokens.issued - issued <= 2 + len(ends)
 
 
-@pytest.mark.parametrize("kind", ["oauth_client_credentials", "oauth_refresh_token"])
+@pytest.mark.parametrize(
+    "kind", ["oauth_client_credentials", pytest.param("oauth_refresh_token", marks=pytest.mark.slow)]
+)
 def test_tokens_that_live_for_two_seconds(server: SimulatorServer, tmp_path: Path, kind: str) -> None:
     server.sim.knobs.access_token_seconds = 2
     server.sim.knobs.latency = 0.15
