@@ -12,7 +12,7 @@
     │   ├── HostError            the host name does not resolve
     │   ├── LandingError         the data folder or object store cannot be used
     │   ├── FingerprintError     the files belong to another plan
-    │   └── PublishRefused       the rows fell or the hidden share rose too far; accept it by name
+    │   └── PublishRefused       rows fell, the hidden share rose or frozen columns changed; it says how to accept
     └── RunAgain                 exit code 1: not finished, running it again may finish it
         ├── InstanceUnavailable  refused, timed out, hibernating, a wait beyond ``max_wait``
         ├── RequestFailed        one request failed for good after its retries; the page is named
@@ -96,7 +96,7 @@ class FingerprintError(FixFirst):
 
 
 class PublishRefused(FixFirst):
-    """A complete plan is not published by itself: the rows fell or the hidden share rose too far."""
+    """A plan is not published by itself: rows fell, the hidden share rose, or columns changed that are frozen."""
 
 
 class RunAgain(SnowError):

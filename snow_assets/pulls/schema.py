@@ -76,14 +76,6 @@ class TableSchema:
         """The columns by name."""
         return {column.name: column for column in self.columns}
 
-    def for_models(self) -> dict[str, dict[str, str]]:
-        """``{field: {type, label, reference}}`` of what the dictionary describes; empty where it is not readable."""
-        return {
-            column.name: {"type": column.type, "label": column.label, "reference": column.reference}
-            for column in self.columns
-            if column.described
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class SchemaChange:
