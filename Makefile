@@ -64,6 +64,10 @@ SEED ?= 1
 chaos: setup ## N=1000 pulls under random faults, drift and kills, from SEED=1 on
 	@$(BIN)/python -m snow_assets_tests.chaos --n $(N) --seed $(SEED) --workers $(WORKERS)
 
+.PHONY: replay
+replay: setup ## the real event log followed by MOMENTS=30 deltas, held against the log after each (LOG=file, SEED=1)
+	@$(BIN)/python -m snow_assets_tests.replay --moments $(or $(MOMENTS),30) --seed $(SEED) $(if $(LOG),--log $(LOG))
+
 .PHONY: peers
 peers: setup ## other clients' own test suites against the simulator
 	@bench/peers.sh
