@@ -175,7 +175,8 @@ def _commit(
     """One commit, which bears what the newest one of ours says: the next pull goes on from there."""
     moment = int(time.time() * 1000)
     removed = [RemoveAction(file.path, False, moment, file.size) for file in small]
-    properties = CommitProperties(custom_metadata={PREFIX + key: value for key, value in commit.items()})
+    metadata = {PREFIX + key: value for key, value in commit.items()}
+    properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)  # of another plan than was read
     with log_of(landing):
         table.create_write_transaction(
             [*removed, *added], "append", Schema.from_arrow(schema), commit_properties=properties
