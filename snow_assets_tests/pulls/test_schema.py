@@ -24,6 +24,7 @@ from snow_assets.pulls.schema import (
     published_schema,
     read_schema,
 )
+from snow_assets.pulls.sweep import sweep
 from snow_assets.reader import connect
 from snow_assets.simulator import Simulator, SimulatorServer
 from snow_assets_tests.pulls.conftest import Workbench
@@ -42,9 +43,12 @@ def bench_of(server: SimulatorServer, data: Path, **config: Any) -> Workbench:
 
 
 def pulled(bench: Workbench) -> Planned:
-    """Plan, slices, totals, dataset."""
+    """Plan, slices, sweep, totals, dataset."""
     planned = bench.plan(new=True)
     assert not [result for result in bench.land(planned.plan) if isinstance(result, Failed)]
+    if bench.pull.mode == "delta":
+        with bench.client() as client:
+            sweep(planned.plan, bench.pull, client, bench.landing)
     publish(planned.plan, reconcile(planned.plan, bench.landing, bench.pull), bench.landing, bench.pull)
     return planned
 
