@@ -12,6 +12,8 @@ from snow_assets.pulls.plan import Plan, Slice
 from snow_assets.pulls.planning import Planned, make_plan
 from snow_assets.pulls.preview import Preview, look
 from snow_assets.pulls.status import PullStatus, missing_keys, pull_status
+from snow_assets.pulls.sweep import sweep
+from snow_assets.pulls.sweep_record import Sweep, read_sweep
 from snow_assets.pulls.totals import Totals, read_totals, reconcile
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Preview",
     "PullStatus",
     "Slice",
+    "Sweep",
     "Totals",
     "bring_up",
     "current",
@@ -42,6 +45,8 @@ __all__ = [
     "published_chain",
     "published_plan",
     "pull_status",
+    "read_sweep",
     "read_totals",
     "reconcile",
+    "sweep",
 ]

@@ -19,6 +19,7 @@ from snow_assets.pulls.columns import arrow_schema
 from snow_assets.pulls.landing import LandedFile, Landing
 from snow_assets.pulls.plan import Plan, moment_of
 from snow_assets.pulls.sight import accept_hint, lacking_share, must_not_hide, must_not_lose_fields, must_not_lose_sight
+from snow_assets.pulls.sweep_record import read_sweep
 from snow_assets.pulls.window import Chain, chain_fingerprint, chain_of, verified_at
 
 if TYPE_CHECKING:  # totals look at what is published
@@ -82,6 +83,7 @@ def publish(plan: Plan, totals: Totals, landing: Landing, pull: PullConfig, *, a
         hint = "reconcile it again: materialise its totals"
         raise PlanIncomplete("has other files than its totals saw", key="plan", value=plan.plan_id, hint=hint)
     actions = [_add_action(file, plan) for file in landed.values() if file.ledger.landed]
+    actions += _mended_actions(plan, landing)
     properties = _properties(plan, totals, version, before, lacking_share(file.ledger for file in landed.values()))
     _commit(landing, table, plan, actions, properties, pull.description)
     landing.store.remove_scratch(plan.plan_id)
@@ -225,14 +227,34 @@ def _must_not_fall(plan: Plan, totals: Totals, last: Mapping[str, str]) -> None:
         )
 
 
+def _mended_actions(plan: Plan, landing: Landing) -> list[AddAction]:
+    """Rows that a delta's window could not show. A delta that was not swept would hide what went away for good."""
+    if not plan.is_delta:
+        return []
+    swept = read_sweep(landing, plan.plan_id)
+    if swept is None:
+        hint = f"run it again: snow-assets pull {plan.pull}"
+        raise PlanIncomplete("was not swept: nothing is published", key="plan", value=plan.plan_id, hint=hint)
+    for file in swept.mended:
+        if landing.size_of(file.path) != file.size:
+            hint = f"start a new plan: snow-assets pull {plan.pull} --new"
+            raise PlanIncomplete("lost mended rows: nothing is published", key="plan", value=plan.plan_id, hint=hint)
+    return [_action(file.path, file.size, file.rows, (file.first, file.last), plan) for file in swept.mended]
+
+
 def _add_action(file: LandedFile, plan: Plan) -> AddAction:
+    ledger = file.ledger
+    return _action(file.path, file.size, ledger.landed, (ledger.first, ledger.last), plan)
+
+
+def _action(path: str, size: int, rows: int, bounds: tuple[str, str], plan: Plan) -> AddAction:
     half = "display_value" if plan.display_value == "true" else "value"
-    stats: dict[str, Any] = {"numRecords": file.ledger.landed}
+    stats: dict[str, Any] = {"numRecords": rows}
     if not plan.key:
-        stats["minValues"] = {"sys_id": {half: file.ledger.first}}
-        stats["maxValues"] = {"sys_id": {half: file.ledger.last}}
+        stats["minValues"] = {"sys_id": {half: bounds[0]}}
+        stats["maxValues"] = {"sys_id": {half: bounds[1]}}
     moment = int(plan.as_of.timestamp() * 1000)
-    return AddAction(file.path, file.size, {}, moment, True, msgspec.json.encode(stats).decode())
+    return AddAction(path, size, {}, moment, True, msgspec.json.encode(stats).decode())
 
 
 def _properties(plan: Plan, totals: Totals, version: int, last: Mapping[str, str], lacking: float) -> CommitProperties:

@@ -151,6 +151,13 @@ class Landing:
         except OSError as error:
             raise self._unreadable(file.path, error) from error
 
+    def size_of(self, path: str) -> int | None:
+        """Bytes of a file by its relative path; ``None`` where there is none."""
+        try:
+            return self.store.size(path)
+        except FileNotFoundError:
+            return None
+
     def sweep(self) -> None:
         """Remove what dead runs left half done. Only for the holder of the lease: nobody else may be writing."""
         self.store.remove_scratch()

@@ -18,6 +18,7 @@ from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.ledger import Difference, Ledger
 from snow_assets.pulls.plan import Plan, Slice
 from snow_assets.pulls.sight import LACKING
+from snow_assets.pulls.sweep_record import MendedFile
 from snow_assets.pulls.writer import SliceWriter
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.decoding import StructDecoder
@@ -31,17 +32,6 @@ PAGE: Final = 1_000  # rows fetched, sorted and written at a time
 FILE_ROWS: Final = 100_000
 EVERYTHING: Final = Slice(0, None, None)
 _NAME: Final = re.compile(r"mended-(\d+)\.parquet")
-
-
-@dataclass(frozen=True, slots=True)
-class MendedFile:
-    """A file of mended rows: ``path`` is relative to the landing, ``size`` in bytes, ``first`` and ``last`` sys_ids."""
-
-    path: str
-    rows: int
-    size: int
-    first: str
-    last: str
 
 
 @dataclass(slots=True)

@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 import pyarrow.parquet as pq
 
 from snow_assets.config import PullConfig
@@ -23,9 +22,10 @@ from snow_assets.pulls.current import Current, bring_up, home_of
 from snow_assets.pulls.deletes import Judged, judge
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.marks import forget_marks, marks_note, write_marks
-from snow_assets.pulls.mending import Mended, MendedFile, mend
+from snow_assets.pulls.mending import Mended, mend
 from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.sweep_books import MARKED, Books
+from snow_assets.pulls.sweep_record import SWEEP_FILE, Sweep, read_sweep
 from snow_assets.pulls.swept import Asked, Swept, forget_swept, opened, sweep_rows
 from snow_assets.pulls.window import STORED
 from snow_assets.pulls.workspace import workspace
@@ -34,67 +34,13 @@ from snow_assets.servicenow.deleted import LOG, LOG_FIELDS, descendants, log_que
 from snow_assets.servicenow.exchange import Tally
 from snow_assets.servicenow.query import EncodedQuery
 
-SWEEP_FILE: Final = "sweep.json"
+__all__ = ["Sweep", "read_sweep", "sweep"]
+
 NOTE: Final = b"snow_assets.sweep"  # in the footer of marks: the sweep that made them
 LEAST: Final = 10  # rows that may go at once, however few are known
 MEND_ROWS: Final = 1_000
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What a plan's sweep found.
-
-    ``kinds`` of sweeps that were made: ``left`` (the window without the query), ``verify`` (the keys of all that
-    matches), ``audit`` (the delete log). ``known`` rows were live before, ``swept`` were seen. ``missed`` rows had
-    never been seen, ``restored`` ones were known to be gone, ``changed`` ones were of another version: all these are in
-    the files ``mended``. ``later`` rows differ, and are in the next window. ``left_filter``, ``reclassified`` and
-    ``deleted`` (by method) rows are in the marks. ``hidden`` rows are counted and not shown, and kept live; ``None``
-    where the instance does not count rightly. ``gone`` rows are deleted, and not marked because of ``deletes: off``.
-    ``unknown`` says what deletes nobody can know of; ``notes`` are further lines for people.
-    """
-
-    pull: str
-    plan: str
-    kinds: tuple[str, ...] = ()
-    known: int = 0
-    swept: int = 0
-    missed: int = 0
-    restored: int = 0
-    changed: int = 0
-    later: int = 0
-    left_filter: int = 0
-    reclassified: int = 0
-    deleted: Mapping[str, int] = field(default_factory=dict)
-    hidden: int | None = 0
-    gone: int = 0
-    unknown: str = ""
-    notes: tuple[str, ...] = ()
-    mended: tuple[MendedFile, ...] = ()
-    marks: str = ""
-    seconds: float = 0.0
-    cost: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> bytes:
-        """The content of ``sweep.json``."""
-        return msgspec.json.format(msgspec.json.encode(asdict(self)), indent=1)
-
-    @classmethod
-    def from_json(cls, content: bytes) -> Sweep:
-        """The inverse of ``to_json``. Raises ``LandingError`` where it is damaged."""
-        try:
-            return msgspec.json.decode(content, type=cls)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise LandingError("is damaged", key="file", value=SWEEP_FILE, hint="remove it and sweep again") from error
-
-
-def read_sweep(landing: Landing, plan_id: str) -> Sweep | None:
-    """The sweep of a plan, ``None`` where it was not made to its end. Raises ``LandingError``."""
-    try:
-        return Sweep.from_json(landing.store.read(f"{plan_id}/{SWEEP_FILE}"))
-    except FileNotFoundError:
-        return None
 
 
 def sweep(plan: Plan, pull: PullConfig, client: Client, landing: Landing, *, accept: bool = False) -> Sweep:

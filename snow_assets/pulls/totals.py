@@ -21,6 +21,7 @@ from snow_assets.pulls.ledger import Difference, Ledger
 from snow_assets.pulls.plan import Plan, Slice
 from snow_assets.pulls.receipt import render
 from snow_assets.pulls.sight import must_not_hide
+from snow_assets.pulls.sweep_record import Sweep, read_sweep
 from snow_assets.servicenow.exchange import Tally
 from snow_assets.servicenow.pages import is_hex
 
@@ -38,7 +39,8 @@ class Totals:
 
     ``size`` is bytes of Parquet. ``counted`` and ``hidden`` are ``None`` where the instance refused to count.
     ``digest`` is order-independent over all rows. ``cost`` is what the plan and its slices asked of the instance:
-    requests, rows, seconds waited by kind. ``governor`` is what each run that asked for slices had in flight.
+    requests, rows, seconds waited by kind, those of a delta's ``sweep`` included. ``governor`` is what each run that
+    asked for slices had in flight.
     """
 
     pull: str
@@ -62,6 +64,7 @@ class Totals:
     location: str = ""
     receipt: str = ""
     governor: tuple[Governed, ...] = ()
+    sweep: Sweep | None = None
 
     def to_json(self) -> bytes:
         """The content of ``totals.json``."""
@@ -173,7 +176,9 @@ def _add_up(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) ->
         tally.add(ledger.tally)
     for failed in noted_costs(landing, plan):
         tally.add(failed)
-    tally.add(Tally.from_dict(plan.cost) if plan.cost else Tally())
+    swept = read_sweep(landing, plan.plan_id) if plan.is_delta else None
+    for cost in (plan.cost, swept.cost if swept else {}):
+        tally.add(Tally.from_dict(cost) if cost else Tally())
     return Totals(
         pull=plan.pull,
         plan=plan.plan_id,
@@ -196,6 +201,7 @@ def _add_up(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) ->
         location=landing.location,
         receipt=landing.store.uri(f"{plan.plan_id}/{RECEIPT_FILE}"),
         governor=governed_runs(landing, plan),
+        sweep=swept,
     )
 
 

@@ -13,7 +13,20 @@ import pytest
 import requests
 
 from snow_assets.config import Credentials, PullConfig
-from snow_assets.pulls import Failed, Landed, Landing, Plan, Planned, Totals, land_slices, make_plan, publish, reconcile
+from snow_assets.pulls import (
+    Failed,
+    Landed,
+    Landing,
+    Plan,
+    Planned,
+    Totals,
+    bring_up,
+    land_slices,
+    make_plan,
+    publish,
+    reconcile,
+    sweep,
+)
 from snow_assets.pulls.records import json_lines, raw_records
 from snow_assets.servicenow.client import Client
 from snow_assets.simulator import Simulator, SimulatorServer
@@ -50,12 +63,17 @@ class Workbench:
             return list(land_slices(plan, plan.slices if slices is None else slices, self.pull, client, self.landing))
 
     def pull_all(self, **settings: Any) -> Totals:
-        """Plan, slices, totals and dataset; every slice must land."""
+        """Plan, slices, totals and dataset, with all that a delta pull has besides; every slice must land."""
         plan = self.plan(new=True).plan
         failed = [result for result in self.land(plan, **settings) if isinstance(result, Failed)]
         assert not failed, failed[0].error
+        if plan.is_delta:
+            with self.client(**settings) as client:
+                sweep(plan, self.pull, client, self.landing)
         totals = reconcile(plan, self.landing, self.pull)
         publish(plan, totals, self.landing, self.pull)
+        if plan.mode == "delta":
+            bring_up(self.landing, self.pull)
         return totals
 
     def landed_records(self, plan: Plan) -> list[dict[str, Any]]:
