@@ -24,6 +24,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "table": ("table", "Print where the Delta table lies, and how to read it."),
     "sql": ("sql", "Query the published rows."),
     "jsonl": ("jsonl", "Write the raw records, one JSON object per line."),
+    "dbt-vars": ("dbt_vars", "Print what dbt is told when it is run by hand."),
+    "prune": ("prune", "Remove what is older than a pull keeps."),
+    "compact": ("prune", "Make the small files of a delta pull few."),
+    "corpus": ("corpus", "Write the published rows as files for other programs."),
+    "attachments": ("attachments", "List and fetch the files attached to the rows."),
     "count": ("count", "Count the rows of a table at the instance."),
     "simulate": ("simulate", "Run an embedded ServiceNow instance in the foreground."),
     "demo": ("demo", "See all of it at work on an embedded instance."),
@@ -43,7 +48,7 @@ class Commands(click.Group):
             return None
         from importlib import import_module
 
-        command = getattr(import_module(f"snow_assets.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        command = getattr(import_module(f"snow_assets.cli.{COMMANDS[cmd_name][0]}"), cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -14,11 +13,9 @@ import dagster as dg
 import duckdb
 import pytest
 
-from snow_assets.assets import dbt
-from snow_assets.assets.dbt import dbt_parts, files_of
+from snow_assets.assets.dbt import Warehouse, dbt_parts
 from snow_assets.assets.local import run_pull
 from snow_assets.config import Environment, PullConfig
-from snow_assets.resources import LandingResource
 from snow_assets_tests.assets.conftest import ROWS, Location, settings
 
 # dbt and what it imports warn on their own account.
@@ -27,6 +24,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 PROJECT = Path(__file__).parents[2] / "dbt"
 INCIDENTS = PullConfig(name="incidents", table="incident")
 PROBLEMS = PullConfig(name="problems", table="problem")
+DELTAS = PullConfig(name="incidents", table="incident", mode="delta")
+JOURNALS = PullConfig(name="journals", table="sys_journal_field")
+MARTS = {f"incident_{name}" for name in ("facts", "volume", "backlog", "resolution", "rework", "sla")}
+TYPED = {"incidents_current", "stg_incidents", "incidents_history"}
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +53,24 @@ def test_without_a_project_there_are_no_dbt_assets(tmp_path: Path) -> None:
 def test_models_depend_on_the_datasets_they_read(project: Path) -> None:
     [asset] = dbt_parts(environment(project), [INCIDENTS]).assets
 
-    assert keys(asset) == {"stg_incidents", "incident_resolution"}
-    staging = asset.get_asset_spec(dg.AssetKey("stg_incidents"))
-    assert [dep.asset_key for dep in staging.deps] == [dg.AssetKey(["servicenow", "incidents"])]
+    assert keys(asset) == TYPED | MARTS
+    for name in ("incidents_current", "incidents_history"):
+        spec = asset.get_asset_spec(dg.AssetKey(name))
+        deps = {dep.asset_key.to_user_string() for dep in spec.deps} - TYPED
+        assert deps == {"servicenow/incidents"}
+
+
+def test_models_of_a_delta_pull_depend_on_its_current_rows(project: Path) -> None:
+    [asset] = dbt_parts(environment(project), [DELTAS]).assets
+
+    deps = {dep.asset_key.to_user_string() for key in asset.keys for dep in asset.get_asset_spec(key).deps}
+    assert deps - TYPED - MARTS == {"servicenow/incidents/current"}
+
+
+def test_a_model_over_two_pulls_wants_both(project: Path) -> None:
+    [asset] = dbt_parts(environment(project), [DELTAS, JOURNALS]).assets
+
+    assert keys(asset) == TYPED | MARTS | {"incident_journal"}
 
 
 def test_models_of_pulls_that_are_not_declared_are_left_out(project: Path) -> None:
@@ -93,36 +109,39 @@ def test_publishing_builds_the_models_over_the_published_rows(location: Location
 
     result = location.follow(location.tick())
 
-    assert result.success, [event.message for event in result.all_events if event.is_failure]
-    built = {
-        str(event.asset_key and event.asset_key.to_user_string()) for event in result.get_asset_materialization_events()
+    assert result.success, failures(result)
+    materialized = {
+        str(event.asset_key and event.asset_key.to_user_string()): event.materialization.metadata
+        for event in result.get_asset_materialization_events()
     }
-    assert built == {"servicenow/incidents/totals", "servicenow/incidents", "stg_incidents", "incident_resolution"}
-    database = Path(location.environment.data_dir) / "snow.duckdb"
-    with duckdb.connect(str(database), read_only=True) as connection:
+    assert set(materialized) == {"servicenow/incidents/totals", "servicenow/incidents"} | TYPED | MARTS
+    warehouse = Warehouse.of(location.environment)
+    with duckdb.connect(str(warehouse.database), read_only=True) as connection:
         [(rows, incidents)] = connection.sql(
             "select (select count(*) from stg_incidents), (select sum(incidents) from incident_resolution)"
         ).fetchall()
     assert (rows, incidents) == (ROWS, ROWS)
-    landing = LandingResource(data=location.environment.data_dir)
-    files: Any = json.loads(json.dumps(files_of(landing, ["incidents", "problems"])))
-    assert len(files.pop("incidents_files")) == len(location.plan.slices)
-    assert files == {}
+    assert columns_of(materialized["incidents_current"])["opened_at"] == "TIMESTAMP"
+    assert materialized["incidents_current"]["dagster/row_count"].value == ROWS
+    assert lineage_of(materialized["incidents_current"])["state_display"] == {("servicenow/incidents", "state")}
+    assert lineage_of(materialized["incident_volume"])["opened"] >= {("incident_facts", "opened_at")}
+    passed = {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
+    assert passed["incident_resolution_counts_every_incident"]
+    assert passed["incidents_current_typed_without_loss"]
 
 
-def test_very_many_files_are_passed_as_a_pattern(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
-    location.run("pull_incidents")
-    location.follow(location.tick())
-    location.follow(location.tick())
-    landing = LandingResource(data=location.environment.data_dir)
-    monkeypatch.setattr(dbt, "_FILES_NAMED", 3)
-    folder = Path(location.landing.location) / location.plan.plan_id
+def failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    failed = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return [error.to_string() for error in failed if error is not None]
 
-    assert files_of(landing, ["incidents"]) == {"incidents_files": [f"{folder}/*.parquet"]}
 
-    (folder / "0000000000-9.parquet").touch()  # of an attempt that is not published
-    [files] = files_of(landing, ["incidents"]).values()
-    assert len(files) == len(location.plan.slices)
+def columns_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    return {column.name: column.type for column in metadata["dagster/column_schema"].value.columns}
+
+
+def lineage_of(metadata: Mapping[str, Any]) -> dict[str, set[tuple[str, str]]]:
+    deps = metadata["dagster/column_lineage"].value.deps_by_column
+    return {name: {(dep.asset_key.to_user_string(), dep.column_name) for dep in found} for name, found in deps.items()}
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
--- depends_on: {{ source('servicenow', 'incidents') }}
--- One row per incident, typed. Times are UTC.
-{%- set fields = incident_fields() %}
+{{ config(materialized = 'view') }}
+-- One row per incident that is there, typed. Times are UTC.
 
 select
-  {{- typed_columns(fields, incident_displayed()) }}
-from {{ published('incidents', fields.keys()) }} as landed
+  {{- select_named('incidents') }}
+from {{ ref('incidents_current') }}
+where _state = 'live'
