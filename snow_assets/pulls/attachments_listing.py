@@ -161,7 +161,7 @@ def _write_before(store: Store, path: Path) -> None:
 def text_of(column: pa.Array) -> pa.Array:
     """A column of the published table as the texts that it was made of."""
     if pa.types.is_timestamp(column.type):
-        return pc.strftime(column, format="%Y-%m-%d %H:%M:%S").cast(pa.string())
+        return pc.strftime(column.cast(pa.timestamp("s", "UTC")), format="%Y-%m-%d %H:%M:%S").cast(pa.string())
     return column.cast(pa.string())
 
 
