@@ -24,6 +24,7 @@ from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.plan import moment_of
 from snow_assets.pulls.workspace import workspace
 
+MEMORY = "256MB"  # for the keys; the rows take about as much again, whatever the table's size
 ORPHANS = timedelta(days=1)  # age of files that no commit names, before they are taken for left behind
 CONFIGURATION = {"delta.checkpointInterval": "20", "delta.logRetentionDuration": "interval 30 days"}
 
@@ -79,7 +80,7 @@ def bring_up(landing: Landing, pull: PullConfig) -> Current:
     after = commit.get("plan", "") if commit.get("base") == dataset.base else ""
     if table is not None and after >= dataset.plan:
         return _current(home, table, changed=False)
-    with workspace() as (connection, _):
+    with workspace(MEMORY) as (connection, _):
         work = Rewrite(landing, home, dataset, pull.cursor, after, Keys(connection))
         known = table if after else None
         work.find(files_of(known), () if known is None else _fields(known))

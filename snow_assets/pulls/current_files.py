@@ -26,7 +26,8 @@ MOMENT = pa.timestamp("us", "UTC")
 # What a current file holds besides the fields; the state is in its folder's name.
 ADDED = {PLAN_COLUMN: pa.string(), DELETED_AT: MOMENT, DELETED_BY: pa.string(), LEFT_AT: MOMENT}
 INTERNAL = (*ADDED, STATE)
-FILE_ROWS = 65_536
+FILES = 100  # of a table of some millions of rows: a row that changes costs the rewriting of its file
+SMALLEST, LARGEST = 16_384, 131_072  # rows of a file
 GROUP_ROWS = 8_192  # of a row group, about
 GROUP_BYTES = 8 << 20  # in memory, of a row group that is being gathered
 
@@ -55,6 +56,11 @@ def files_of(table: DeltaTable | None) -> list[CurrentFile]:
         for action in actions
     ]
     return sorted(found, key=lambda file: file.path)
+
+
+def rows_per_file(rows: int) -> int:
+    """How many rows a whole file holds in a table of so many."""
+    return min(LARGEST, max(SMALLEST, rows // FILES))
 
 
 def file_schema(fields: Sequence[str]) -> pa.Schema:
@@ -88,19 +94,19 @@ def batches(file: pq.ParquetFile) -> Iterator[tuple[int, pa.Table]]:
 
 
 class FileWriter:
-    """Rows of one state into files of about ``rows / n`` rows each, with ``n`` as small as ``FILE_ROWS`` lets it be.
+    """Rows of one state into files of about ``rows / n`` rows each, with ``n`` as small as ``most`` lets it be.
 
     Files that are whole are listed in ``added``; ``schema`` is what it takes. A context manager: what is not whole when
     it fails vanishes.
     """
 
-    def __init__(self, store: Store, plan: str, state: str, schema: pa.Schema, rows: int) -> None:
+    def __init__(self, store: Store, plan: str, state: str, schema: pa.Schema, rows: int, most: int) -> None:
         self.added: list[AddAction] = []
         self._store = store
         self._stem = f"{STATE}={state}/{plan}"
         self._state = state
         self.schema = schema
-        self._portion = -(-rows // max(1, -(-rows // FILE_ROWS)))
+        self._portion = -(-rows // max(1, -(-rows // most)))
         self._gathered: list[pa.Table] = []
         self._file: _OpenFile | None = None
         self._lock = Lock()

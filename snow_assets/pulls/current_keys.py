@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from snow_assets.errors import LandingError
 from snow_assets.pulls.columns import PLAN_COLUMN
+from snow_assets.pulls.current_files import rows_per_file
 from snow_assets.pulls.workspace import literal
 
 LIVE: Final = "live"
@@ -59,6 +60,7 @@ class Keys:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self._cuts: list[str] = []
+        self.portion = 0  # rows of a whole file, once it is settled
         connection.execute(_TABLES)
 
     def add_versions(self, number: int, file: pq.ParquetFile, cursor: str, plan: str, after: str) -> None:
@@ -92,16 +94,18 @@ class Keys:
         marks = table.set_column(table.column_names.index("at"), "moment", at)
         self._insert("marks", "sys_id, plan, kind, method, moment", marks)
 
-    def settle(self, rows_per_file: int, parts: int) -> dict[tuple[str, int], int]:
-        """Decide. Returns the number of changed rows whose version is new, by state and part.
+    def settle(self, known: int, parts: int) -> dict[tuple[str, int], int]:
+        """Decide. Returns the number of changed rows whose version is new, by state and part; ``known`` rows there are.
 
         Live rows are cut into parts by their cursor where they fill more than a file: the older half, the older half
         of what is left, and so on, so that what changes often lies apart from what does not.
         """
-        for statement in (_NEWEST, "DROP TABLE versions", _MARKED, "DROP TABLE marks", _SETTLED):
+        dropped = [f"DROP TABLE {name}" for name in ("versions", "marks", "newest", "marked")]
+        for statement in (_NEWEST, _MARKED, _SETTLED, *dropped):
             self._connection.execute(statement)
         live = self._number("SELECT count(*) FROM settled WHERE file IS NOT NULL AND state = 'live'")
-        self._cuts = self._halved(live, rows_per_file, parts)
+        self.portion = rows_per_file(max(known, live))
+        self._cuts = self._halved(live, parts)
         query = f"SELECT state, {self._part()}, count(*) FROM settled WHERE file IS NOT NULL GROUP BY ALL"  # noqa: S608
         return {(state, part): count for state, part, count in self._connection.execute(query).fetchall()}
 
@@ -143,14 +147,14 @@ class Keys:
         [(number,)] = self._connection.execute(query).fetchall()
         return int(number)
 
-    def _halved(self, rows: int, rows_per_file: int, parts: int) -> list[str]:
+    def _halved(self, rows: int, parts: int) -> list[str]:
         """Cursors at one half, three quarters, ... of the changed rows, as long as what is newer fills a file."""
-        if rows <= rows_per_file:
+        if rows <= self.portion:
             return []
         query = f"""SELECT cursor FROM (SELECT cursor FROM settled WHERE file IS NOT NULL AND state = 'live')
             USING SAMPLE reservoir({SAMPLED} ROWS) REPEATABLE (1)"""  # noqa: S608
         sample = sorted(cursor for (cursor,) in self._connection.execute(query).fetchall())
-        shares = [1 - 0.5**part for part in range(1, parts) if rows * 0.5**part >= rows_per_file / 2]
+        shares = [1 - 0.5**part for part in range(1, parts) if rows * 0.5**part >= self.portion / 2]
         return sorted({sample[int(share * len(sample))] for share in shares})
 
     def _part(self) -> str:

@@ -18,7 +18,6 @@ from snow_assets.pulls.current_files import (
     ADDED,
     DELETED_AT,
     DELETED_BY,
-    FILE_ROWS,
     LEFT_AT,
     MOMENT,
     CurrentFile,
@@ -76,7 +75,7 @@ class Rewrite:
             if self._after < plan <= self.dataset.plan and plan >= self.dataset.base:
                 with _opened(marks, path) as file:
                     self._keys.add_marks(file.read(), marks.store.uri(path))
-        self._arriving = self._keys.settle(FILE_ROWS, PARTS)
+        self._arriving = self._keys.settle(sum(known.rows for known in old), PARTS)
         for number, known in enumerate(old):
             with _opened(self._home, known.path) as file:
                 replaced = self._keys.add_current(number, ids_of(file.read(columns=["sys_id"])))
@@ -89,7 +88,7 @@ class Rewrite:
 
     def _choose(self, state: str, old: dict[int, CurrentFile], *, widened: bool) -> None:
         """Which files of a state are rewritten by themselves, which are made one with others, and which stay."""
-        small = {number for number in old if self._left[number] < FILE_ROWS // 2}
+        small = {number for number in old if self._left[number] < self._keys.portion // 2}
         touched = {number for number, known in old.items() if widened or self._left[number] < known.rows}
         arriving = sum(rows > 0 for (to, _), rows in self._arriving.items() if to == state)
         pool = small if len(small) + arriving > FEW else small & touched
@@ -116,7 +115,7 @@ class Rewrite:
                 self.added += writer.close()
 
     def _writer(self, state: str, schema: pa.Schema, rows: int) -> FileWriter:
-        return FileWriter(self._home.store, self.dataset.plan, state, schema, rows)
+        return FileWriter(self._home.store, self.dataset.plan, state, schema, rows, self._keys.portion)
 
     def _rewrite(self, group: Mapping[int, CurrentFile], schema: pa.Schema, writers: Writers) -> list[AddAction]:
         """Files of one state without the rows that were replaced, made one."""

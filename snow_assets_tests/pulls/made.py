@@ -17,6 +17,7 @@ from snow_assets.pulls.columns import CELL_TYPE, PLAN_COLUMN, RowDigest, arrow_s
 from snow_assets.pulls.ledger import FOOTER_KEY
 from snow_assets.pulls.plan import moment_of
 from snow_assets.pulls.seal import seal, unsealed
+from snow_assets.pulls.sweep_record import SWEEP_FILE, MendedFile, Sweep
 from snow_assets.servicenow.exchange import Tally
 
 FIELDS = ("sys_id", "number", "state", "short_description", "sys_updated_on", "sys_mod_count")
@@ -46,22 +47,30 @@ class Made:
         return cls(Landing.open(str(data), name), pull)
 
     def publish(
-        self, plan_id: str, rows: Sequence[dict[str, Any]], *, fields: Sequence[str] = FIELDS, base: bool = False
+        self,
+        plan_id: str,
+        rows: Sequence[dict[str, Any]],
+        *,
+        fields: Sequence[str] = FIELDS,
+        base: bool = False,
+        mended: Sequence[dict[str, Any]] = (),
     ) -> Dataset:
         """Land rows as one slice, as a delta or, when nothing came before or it is said, as a base; and publish."""
-        cells = {
-            name: pa.array([as_cell(row.get(name)) for row in sorted(rows, key=sys_id_of)], CELL_TYPE)
-            for name in fields
-        }
-        return self.publish_tables(plan_id, [pa.table(cells)], base=base)
+        also = as_table(mended, fields) if mended else None
+        return self.publish_tables(plan_id, [as_table(rows, fields)], base=base, mended=also)
 
-    def publish_tables(self, plan_id: str, tables: Sequence[pa.Table], *, base: bool = False) -> Dataset:
+    def publish_tables(
+        self, plan_id: str, tables: Sequence[pa.Table], *, base: bool = False, mended: pa.Table | None = None
+    ) -> Dataset:
         """The same, of a slice per table of fields; tables and their rows in the order of the sys_ids."""
         plan = self._plan(plan_id, tables, is_base=base or not self.base)
         self.base = plan.base or plan.plan_id
         self.landing.write_plan(plan)
         for piece, table in zip(plan.slices, tables, strict=True):
             self._land(plan, piece, table)
+        if plan.is_delta:
+            files = () if mended is None else (self._mend(plan, mended),)
+            self.landing.store.create(f"{plan_id}/{SWEEP_FILE}", Sweep(self.pull.name, plan_id, mended=files).to_json())
         return publish(plan, reconcile(plan, self.landing, self.pull), self.landing, self.pull, accept=True)
 
     def mark(self, plan_id: str, *marks: tuple[str, str, str, datetime]) -> None:
@@ -99,6 +108,15 @@ class Made:
             cursor=self.pull.cursor,
         )
 
+    def _mend(self, plan: Plan, table: pa.Table) -> MendedFile:
+        path = f"{plan.plan_id}/mended-1.parquet"
+        scratch = self.landing.store.scratch(path)
+        pq.write_table(_seen_by(plan, table), scratch)
+        size = scratch.stat().st_size
+        self.landing.store.commit(scratch, path)
+        ids = table.column("sys_id").combine_chunks().field("value")
+        return MendedFile(path, len(ids), size, ids[0].as_py(), ids[-1].as_py())
+
     def _land(self, plan: Plan, piece: Slice, table: pa.Table) -> None:
         ids = table.column("sys_id").combine_chunks().field("value")
         ledger = Ledger(
@@ -109,12 +127,21 @@ class Made:
         )  # fmt: skip
         path = f"{plan.plan_id}/{piece.name}-1.parquet"
         scratch = self.landing.store.scratch(path)
-        landed = table.append_column(PLAN_COLUMN, pa.array([plan.plan_id] * len(ids), pa.string()))
         with pq.ParquetWriter(scratch, arrow_schema(table.column_names, plan=True), compression="zstd") as writer:
-            writer.write_table(landed, row_group_size=1000)
+            writer.write_table(_seen_by(plan, table), row_group_size=1000)
             writer.add_key_value_metadata({FOOTER_KEY: ledger.to_json(), **unsealed()})
         seal(scratch)
         self.landing.store.commit(scratch, path)
+
+
+def as_table(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> pa.Table:
+    """Rows by sys_id."""
+    ordered = sorted(rows, key=sys_id_of)
+    return pa.table({name: pa.array([as_cell(row.get(name)) for row in ordered], CELL_TYPE) for name in fields})
+
+
+def _seen_by(plan: Plan, table: pa.Table) -> pa.Table:
+    return table.append_column(PLAN_COLUMN, pa.array([plan.plan_id] * table.num_rows, pa.string()))
 
 
 def as_cell(value: Any) -> Any:
