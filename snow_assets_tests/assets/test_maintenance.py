@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +18,7 @@ from snow_assets.definitions import build_definitions
 from snow_assets.errors import ConfigError, LeaseHeld
 from snow_assets_tests.assets.conftest import Location, settings
 from snow_assets_tests.pulls.conftest import Workbench
+from snow_assets_tests.pulls.lives import held_elsewhere
 
 NAMES = PullNames("incidents")
 LATER = timedelta(days=40)
@@ -112,28 +111,13 @@ def test_a_dry_run_shows_what_the_real_one_then_removes(pulled: Location) -> Non
     assert _maintain(pulled)["plans"] == 0
 
 
-HOLD = """
-import fcntl, pathlib, sys
-lock = open(sys.argv[1], "w")
-fcntl.flock(lock, fcntl.LOCK_EX)
-pathlib.Path(sys.argv[1] + "-holder").write_text("a pull elsewhere")
-print("held", flush=True)
-input()
-"""
-
-
 def test_a_pull_that_another_process_works_on_is_left_alone_and_told(
     pulled: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("snow_assets.assets.leases._GRACE_SECONDS", 0.0)
     before = pulled.landing.store.sizes("")
-    lock = str(Path(pulled.environment.data_dir) / ".incidents.lease")
-    with subprocess.Popen([sys.executable, "-c", HOLD, lock], stdin=-1, stdout=-1, text=True) as other:
-        assert other.stdin is not None
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
+    with held_elsewhere(pulled.landing):
         told = _maintain(pulled)
-        other.stdin.write("\n")
     assert "a pull elsewhere" in told["left_alone"]
     assert pulled.landing.store.sizes("") == before
 
