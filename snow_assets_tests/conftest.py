@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,3 +89,42 @@ def _records_of_dagster_are_made_quickly() -> Iterator[None]:
         patch.setattr(sqlite3.dbapi2, "connect", _connect_without_sync)
         patch.setattr(ScriptDirectory, "from_config", _read_once)
         yield
+
+
+_HOLD = """
+import sys
+from snow_assets.pulls import Landing, lease
+for line in sys.stdin:
+    with lease(Landing.open(*line.rstrip("\\n").split("\\t")), "snow-assets pull, process 1"):
+        print("held", flush=True)
+        sys.stdin.readline()
+    print("free", flush=True)
+"""
+
+Hold = Callable[[Path | str, str], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def another_process() -> Iterator[Hold]:
+    """Holds the lease of a pull, by data folder and name, while a block runs: "snow-assets pull, process 1"."""
+    command = [sys.executable, "-c", _HOLD]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        told, tell = process.stdout, process.stdin
+
+        def say(line: str, expect: str) -> None:
+            tell.write(f"{line}\n")
+            tell.flush()
+            assert told.readline() == f"{expect}\n"
+
+        @contextmanager
+        def hold(data: Path | str, pull: str) -> Iterator[None]:
+            say(f"{data}\t{pull}", "held")
+            try:
+                yield
+            finally:
+                say("", "free")
+
+        yield hold
+        tell.close()

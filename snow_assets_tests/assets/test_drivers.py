@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import dagster as dg
+import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from snow_assets.assets.due import LandSlices, Nothing
 from snow_assets.assets.keys import PullNames, range_tags, run_tags
 from snow_assets.schedules import pull_schedule
 from snow_assets_tests.assets.conftest import Location, settings
+from snow_assets_tests.conftest import Hold
 
 NAMES = PullNames("incidents")
-HOLD = """
-import sys
-from snow_assets.pulls import Landing, lease
-with lease(Landing.open(sys.argv[1], "incidents"), "snow-assets pull, process 1"):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@contextmanager
-def held_by_another_process(location: Location) -> Iterator[None]:
-    command = [sys.executable, "-c", HOLD, location.environment.data_dir]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        assert process.stdout.readline() == "held\n"
-        try:
-            yield
-        finally:
-            process.stdin.close()
-            process.wait()
 
 
 def evaluate_sensor(location: Location) -> dg.SensorResult:
@@ -100,9 +76,12 @@ def test_a_damaged_slice_is_landed_again(location: Location) -> None:
     assert not isinstance(location.tick(), LandSlices)
 
 
-def test_a_live_lease_leaves_the_pull_alone(location: Location) -> None:
+def test_a_live_lease_leaves_the_pull_alone(
+    location: Location, another_process: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snow_assets.assets.leases._GRACE_SECONDS", 0.1)
     location.run("pull_incidents")
-    with held_by_another_process(location):
+    with another_process(location.environment.data_dir, "incidents"):
         due = location.tick()
         result = location.run("slices_incidents", tags=range_tags(*[location.plan.partition_keys[0]] * 2))
 
@@ -143,7 +122,7 @@ def test_a_backfill_that_was_asked_for_leaves_the_pull_alone(location: Location)
     assert location.tick() == Nothing("a backfill is in progress")
 
 
-def test_a_schedule_has_its_cron_and_time_zone(location: Location) -> None:
+def test_a_schedule_has_its_cron_and_time_zone(location: Location, another_process: Hold) -> None:
     job = location.definitions.resolve_job_def("pull_incidents")
     declared = settings(location.settings.path.parent, schedule={"cron": "0 2 * * *", "timezone": "Europe/Berlin"})
     from snow_assets.resources import LandingResource
@@ -156,7 +135,7 @@ def test_a_schedule_has_its_cron_and_time_zone(location: Location) -> None:
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
     [request] = schedule.evaluate_tick(dg.build_schedule_context(instance=location.instance)).run_requests or []
     assert request.tags["snow/pull"] == "incidents"
-    with held_by_another_process(location):
+    with another_process(location.environment.data_dir, "incidents"):
         tick = schedule.evaluate_tick(dg.build_schedule_context(instance=location.instance))
     assert tick.run_requests == []
     assert tick.skip_message == "snow-assets pull, process 1 works on pull incidents"

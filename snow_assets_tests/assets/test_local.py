@@ -15,7 +15,7 @@ from snow_assets.errors import CredentialsError, LeaseHeld, PublishRefused, Slic
 from snow_assets.pulls import lease_holder
 from snow_assets.pulls.progress import Progress
 from snow_assets_tests.assets.conftest import ROWS, Location, settings
-from snow_assets_tests.assets.test_drivers import held_by_another_process
+from snow_assets_tests.conftest import Hold
 
 NAMES = PullNames("incidents")
 
@@ -105,8 +105,11 @@ def test_a_wrong_password_raises(local: Location, monkeypatch: pytest.MonkeyPatc
     assert not Path(local.environment.data_dir).exists()
 
 
-def test_a_live_run_of_the_same_pull_is_named(local: Location) -> None:
-    with held_by_another_process(local), pytest.raises(LeaseHeld, match="snow-assets pull, process 1"):
+def test_a_live_run_of_the_same_pull_is_named(local: Location, another_process: Hold) -> None:
+    with (
+        another_process(local.environment.data_dir, "incidents"),
+        pytest.raises(LeaseHeld, match="snow-assets pull, process 1"),
+    ):
         run_pull(local.settings, local.environment, "incidents")
 
 

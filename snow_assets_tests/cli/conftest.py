@@ -127,6 +127,6 @@ def pulled(tmp_path_factory: pytest.TempPathFactory, server: SimulatorServer) ->
     """A folder in which both pulls have been published."""
     made = Folder(tmp_path_factory.mktemp("pulled"), variables_of(server))
     made.write(PULLS)
-    done = made.run("pull", "--all")
+    done = made.call("pull", "--all")
     assert (done.code, done.err) == (0, ""), done
     return made

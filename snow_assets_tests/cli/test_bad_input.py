@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from snow_assets.servicenow.client import Client
 from snow_assets.simulator import SimulatorServer
 from snow_assets_tests.cli.bad_input import CASES, SECRET, Case
 from snow_assets_tests.cli.conftest import Folder
@@ -87,7 +88,12 @@ def test_what_was_refused_is_named(folder: Folder, variables: Mapping[str, str],
     assert "geheim" not in done.out + done.err
 
 
-def test_a_request_that_fails_names_its_table(folder: Folder, server: SimulatorServer) -> None:
+def test_a_request_that_fails_names_its_table(
+    folder: Folder, server: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = Client.__init__.__kwdefaults__  # of a command without a pull
+    assert waits is not None
+    monkeypatch.setitem(waits, "retry_backoff", 0.01)
     server.faults.add(kind="error_500", table="incident")
     done = folder.call("count", "incident", "--json", "--log-level", "error")
     assert done.code == 1, done

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from snow_assets.cli import demo_files
+from snow_assets.cli.demo_files import PULLS
 from snow_assets_tests.cli.conftest import Folder
 
 
@@ -36,9 +36,7 @@ def test_the_demonstration_pulls_fails_resumes_and_sums_up(
     own = made.write("pulls: {mine: {table: incident}}")
     (tmp_path / "data").mkdir()
     if not processes:
-        monkeypatch.setattr(
-            demo_module, "PULLS", demo_module.PULLS.replace("retry_backoff: 0.05", "retry_backoff: 0.001")
-        )
+        monkeypatch.setattr("snow_assets.cli.demo.PULLS", PULLS.replace("retry_backoff: 0.05", "retry_backoff: 0.001"))
         monkeypatch.setattr("snow_assets.cli.demo.subprocess", SimpleNamespace(run=in_this_process))
     done = (made.run if processes else made.call)("demo", "--rows", "4000", "--json")
     assert done.code == 0, done.err

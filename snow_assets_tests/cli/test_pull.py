@@ -5,12 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from snow_assets.simulator import Simulator, SimulatorServer
 from snow_assets_tests.cli.conftest import PULLS, ROWS, Folder, variables_of
+from snow_assets_tests.conftest import Hold
 
 
 def test_a_failed_slice_is_named_and_the_next_pull_asks_for_it_alone(folder: Folder, server: SimulatorServer) -> None:
@@ -72,19 +76,40 @@ def test_an_outage_is_told_once_with_what_it_cost(folder: Folder, server: Simula
     assert data["requests"] == len(server.requests) - before - 2
 
 
+@contextmanager
+def slow_once_a_slice_has_landed(server: SimulatorServer, landing: Path) -> Iterator[threading.Event]:
+    """Then nothing more is answered until the event is set, and slowly from there on: no pull is through too soon."""
+    go_on = threading.Event()
+
+    def watch(asked: Any) -> None:
+        if asked.path.endswith("/incident") and list(landing.glob("*/*.parquet")):
+            go_on.wait(60)
+            time.sleep(0.3)
+
+    server.sim.watchers.append(watch)
+    try:
+        yield go_on
+    finally:
+        go_on.set()
+        server.sim.watchers.remove(watch)
+
+
 def test_a_signal_keeps_what_landed(folder: Folder, server: SimulatorServer) -> None:
-    server.faults.add(kind="latency", seconds=1.0, request="list", narrow=False, table="incident")
     folder.write("pulls: {incidents: {table: incident, page_size: 50, max_workers: 1, retry_backoff: 0.01}}")
     command = folder.command("pull", "incidents", "--json")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=folder.path, env=folder.environment, **pipes) as process:  # type: ignore[call-overload]
-        _wait_for_a_slice(folder.path / "data" / "incidents", process)
+    landing = folder.path / "data" / "incidents"
+    with (
+        slow_once_a_slice_has_landed(server, landing) as go_on,
+        subprocess.Popen(command, cwd=folder.path, env=folder.environment, **pipes) as process,  # type: ignore[call-overload]
+    ):
+        _wait_for_a_slice(landing, process)
         process.send_signal(signal.SIGTERM)
+        go_on.set()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
     assert "what has landed stays" in err
     assert "Traceback" not in err
-    server.faults.clear()
     found = folder.call("status", "incidents", "--json").json
     assert found["state"] == "unfinished"
     assert found["running"] is None
@@ -96,18 +121,21 @@ def test_a_signal_keeps_what_landed(folder: Folder, server: SimulatorServer) -> 
 
 def test_a_killed_pull_is_gone_on_with(folder: Folder, server: SimulatorServer) -> None:
     """A kill leaves a run that nobody ends and a slot that nobody frees; the next pull must not wait for either."""
-    server.faults.add(kind="latency", seconds=1.0, request="list", narrow=False, table="incident")
     folder.write("pulls: {incidents: {table: incident, page_size: 50, max_workers: 1, retry_backoff: 0.01}}")
-    with subprocess.Popen(
-        folder.command("pull", "incidents"), cwd=folder.path, env=folder.environment, stderr=subprocess.DEVNULL
-    ) as process:
-        _wait_for_a_slice(folder.path / "data" / "incidents", process)
+    landing = folder.path / "data" / "incidents"
+    with (
+        slow_once_a_slice_has_landed(server, landing),
+        subprocess.Popen(
+            folder.command("pull", "incidents"), cwd=folder.path, env=folder.environment, stderr=subprocess.DEVNULL
+        ) as process,
+    ):
+        _wait_for_a_slice(landing, process)
         process.kill()
+        process.wait()
     assert process.returncode == -signal.SIGKILL
-    server.faults.clear()
-    landed = len(list((folder.path / "data" / "incidents").glob("*/*.parquet")))
+    landed = len(list(landing.glob("*/*.parquet")))
     done = folder.run("pull", "incidents", "--json")
-    assert done.code == 0, done
+    assert (done.code, done.err) == (0, ""), done
     assert done.json["landed"] == ROWS
     assert landed >= 1
     runs = folder.path / ".dagster"
@@ -126,13 +154,11 @@ def _wait_for_a_slice(landing: Path, process: subprocess.Popen[Any]) -> None:
         time.sleep(0.05)
 
 
-def test_a_live_run_of_the_same_pull_is_left_alone(folder: Folder) -> None:
-    from snow_assets.pulls import Landing, lease
-
-    with lease(Landing.open(str(folder.path / "data"), "active"), "a test"):
-        done = folder.run("pull", "active", "--json")
+def test_a_live_run_of_the_same_pull_is_left_alone(folder: Folder, another_process: Hold) -> None:
+    with another_process(folder.path / "data", "active"):
+        done = folder.call("pull", "active", "--json")
     assert done.code == 1, done
-    assert "a test" in done.err
+    assert "snow-assets pull, process 1" in done.err
     assert done.json["retryable"] is True
 
 
