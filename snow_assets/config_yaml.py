@@ -207,11 +207,11 @@ class _Reader:
             self._add((*where, *location), "is missing", hint=f"add {location[-1]}: under {parent}:")
             return
         hint = _unknown_hint(location, where) if problem["type"] == "extra_forbidden" else hint_of(location)
-        value = _dig(data, location)
+        value = _dig(data, location) if location else ""  # else it is about several keys at once
         if problem["type"] == "extra_forbidden":
             # It may be a secret, unless its key is a known one misspelt: not to be repeated.
             value = harmless(value) if where[0] != "instance" and hint.startswith("did you mean") else ""
-        if location[-1] in ("url", "proxy"):
+        if location and location[-1] in ("url", "proxy"):
             value = without_secrets(str(value))
         self._add((*where, *location), message_of(problem), value=value, hint=hint)
 

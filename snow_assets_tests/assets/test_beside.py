@@ -42,12 +42,12 @@ def bench(server: SimulatorServer, tmp_path: Path) -> Workbench:
 
 
 def run_job(bench: Workbench, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
-    credentials = {"username": bench.server.username, "password": bench.server.password}
+    server = bench.server
     definitions = dg.Definitions(
         assets=[attachments_asset(bench.pull, pool=None), corpus_asset(bench.pull)],
         jobs=[attachments_job(bench.pull), dg.define_asset_job("corpora", dg.AssetSelection.assets(NAMES.corpus))],
         resources={
-            "servicenow": ServiceNowResource(url=bench.server.url, **credentials),
+            "servicenow": ServiceNowResource(url=server.url, username=server.username, password=server.password),
             "landing": LandingResource(data=str(bench.data)),
         },
     )
