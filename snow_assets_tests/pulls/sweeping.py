@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from snow_assets.pulls import Failed, Plan, publish, reconcile
 from snow_assets.pulls.current import bring_up
 from snow_assets.pulls.sweep import Sweep, sweep
 from snow_assets.simulator import Simulator, SimulatorServer
+from snow_assets.simulator.generate import generate
+from snow_assets.simulator.store import Row
 from snow_assets_tests.pulls.conftest import Workbench
 
 FIELDS = ("sys_id", "number", "active", "short_description")
@@ -91,5 +95,13 @@ class Deltas(Workbench):
         return [row["sys_id"] for row in rows if all(row.get(name) == value for name, value in values.items())]
 
 
-def small_instance(rows: int = 120, **tables: int) -> Simulator:
-    return Simulator(rows={"incident": rows, **tables}, seed=3)
+@cache
+def _rows(counts: tuple[tuple[str, int], ...]) -> tuple[datetime, dict[str, list[Row]]]:
+    now = datetime.now(UTC)
+    return now, {table: list(rows) for table, rows in generate(dict(counts), 3, now).items()}
+
+
+def small_instance(incidents: int = 120, **tables: int) -> Simulator:
+    """An instance of its own; rows are generated once."""
+    now, rows = _rows((("incident", incidents), *tables.items()))
+    return Simulator(tables=rows, at=now)
