@@ -14,7 +14,7 @@ from snow_assets.assets.keys import PullNames
 from snow_assets.assets.metadata import governor_metadata
 from snow_assets.config import PullConfig
 from snow_assets.errors import SnowError
-from snow_assets.pulls import Totals
+from snow_assets.pulls import Sweep, Totals
 from snow_assets.pulls.governed import Governed
 from snow_assets.pulls.schema import UNREADABLE, SchemaChange
 
@@ -24,6 +24,8 @@ COMPLETE = "complete"
 HIDDEN_ROWS = "hidden_rows"
 COUNT_AGREES = "count_agrees"
 ACCEPTABLE = "acceptable"
+DELETES_KNOWN = "deletes_known"
+VERIFIED = "verified"
 
 _SHOWN = 20  # failed slices listed in a check's metadata
 _STEPS = 100  # newest steps of the governor listed there
@@ -57,6 +59,18 @@ def totals_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(HIDDEN_ROWS, asset=names.totals, description="No counted row is hidden from this account."),
         dg.AssetCheckSpec(
             COUNT_AGREES, asset=names.totals, description="The instance's count at plan time equals the slices' counts."
+        ),
+    ]
+
+
+def sweep_specs(names: PullNames) -> list[dg.AssetCheckSpec]:
+    """Checks of ``servicenow/<pull>/sweep``."""
+    return [
+        dg.AssetCheckSpec(
+            DELETES_KNOWN, asset=names.sweep, description="Which rows were deleted since the last sync is known."
+        ),
+        dg.AssetCheckSpec(
+            VERIFIED, asset=names.sweep, description="No row was missing or old for want of a clock that moved."
         ),
     ]
 
@@ -146,6 +160,25 @@ def totals_results(totals: Totals, pull: PullConfig) -> list[dg.AssetCheckResult
             passed=not drift,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={each.cause: each.evidence for each in drift},
+        ),
+    ]
+
+
+def sweep_results(found: Sweep) -> list[dg.AssetCheckResult]:
+    """WARN where deletes are unknown, and where rows had to be mended that the cursor did not show."""
+    mended = {"missed": found.missed, "restored": found.restored, "changed": found.changed}
+    return [
+        dg.AssetCheckResult(
+            check_name=DELETES_KNOWN,
+            passed=not found.unknown,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"unknown": found.unknown} if found.unknown else {},
+        ),
+        dg.AssetCheckResult(
+            check_name=VERIFIED,
+            passed=not any(mended.values()),
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={**mended, "compared": "verify" in found.kinds},
         ),
     ]
 

@@ -10,7 +10,7 @@ from snow_assets.assets.pull import pool_of, pull_parts
 from snow_assets.config import Environment, Settings, load_settings
 from snow_assets.errors import SnowError
 from snow_assets.resources import LandingResource, ServiceNowResource
-from snow_assets.schedules import pull_schedule
+from snow_assets.schedules import attachments_schedule, pull_schedule
 from snow_assets.sensors import reconciler
 
 
@@ -23,6 +23,9 @@ def build_definitions(settings: Settings, environment: Environment) -> dg.Defini
     pool = pool_of(environment.instance_url or settings.instance.url)
     parts = [pull_parts(pull, pool) for pull in pulls]
     schedules = [pull_schedule(part.pull, landing, part.plan_job) for part in parts]
+    schedules += [
+        attachments_schedule(part.pull, landing, part.attachments_job) for part in parts if part.attachments_job
+    ]
     maintenance = maintenance_parts(pulls, settings.maintenance)
     return dg.Definitions(
         assets=[asset for part in parts for asset in part.assets] + list(dbt.assets),

@@ -42,7 +42,7 @@ def totals_asset(pull: PullConfig) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=names.totals,
-        deps=[names.slices],
+        deps=[names.slices, names.sweep] if pull.mode == "delta" else [names.slices],
         check_specs=checks.totals_specs(names),
         group_name=pull.group,
         kinds={"json"},
@@ -52,7 +52,7 @@ def totals_asset(pull: PullConfig) -> dg.AssetsDefinition:
     def totals(context: dg.AssetExecutionContext, config: TotalsConfig, landing: LandingResource) -> Iterator[Event]:
         store = landing.open(pull.name)
         with failures(), hold(store, context, queue=True):
-            plan = _plan(context, store, pull, config.plan_id)
+            plan = plan_of_run(context, store, pull, config.plan_id)
             try:
                 found = reconcile(plan, store, pull)
             except PlanIncomplete as error:
@@ -80,14 +80,14 @@ def dataset_asset(pull: PullConfig) -> dg.AssetsDefinition:
         check_specs=checks.dataset_specs(names),
         group_name=pull.group,
         kinds={"deltalake", "parquet"},
-        description=pull.description or f"Rows of `{pull.table}` as pull `{pull.name}` landed them: a Delta table.",
+        description=_described(pull),
         metadata={"dagster/table_name": f"servicenow.{pull.name}"},
         tags={"snow/table": pull.table},
     )
     def dataset(context: dg.AssetExecutionContext, config: DatasetConfig, landing: LandingResource) -> Iterator[Event]:
         store = landing.open(pull.name)
         with failures(), hold(store, context, queue=True):
-            plan = _plan(context, store, pull, config.plan_id)
+            plan = plan_of_run(context, store, pull, config.plan_id)
             totals = read_totals(store, plan.plan_id) or reconcile(plan, store, pull)
             try:
                 published = publish(plan, totals, store, pull, accept=config.accept)
@@ -101,7 +101,14 @@ def dataset_asset(pull: PullConfig) -> dg.AssetsDefinition:
     return dataset
 
 
-def _plan(context: dg.AssetExecutionContext, landing: Landing, pull: PullConfig, plan_id: str | None) -> Plan:
+def _described(pull: PullConfig) -> str:
+    if pull.mode == "delta":
+        versions = f"Every version of the rows of `{pull.table}` that a sync saw: a Delta table."
+        return f"{pull.description} {versions}".strip()
+    return pull.description or f"Rows of `{pull.table}` as pull `{pull.name}` landed them: a Delta table."
+
+
+def plan_of_run(context: dg.AssetExecutionContext, landing: Landing, pull: PullConfig, plan_id: str | None) -> Plan:
     """The plan of this run: the one asked for, else the one an earlier step took, else the newest. Tags the run."""
     run = context.instance.get_run_by_id(context.run.run_id)
     chosen = plan_id or (run.tags.get(PLAN_TAG) if run else None)

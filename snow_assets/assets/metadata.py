@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from snow_assets.pulls import Dataset, Plan, Totals
+from snow_assets.pulls import Current, Dataset, Plan, Sweep, Totals
 from snow_assets.pulls.columns import PLAN_COLUMN
 from snow_assets.pulls.governed import Governed, added_up
 from snow_assets.pulls.schema import UNREADABLE, ColumnSchema, TableSchema
@@ -36,6 +36,37 @@ def totals_metadata(totals: Totals) -> dict[str, dg.MetadataValue]:
         if name in totals.cost:
             metadata[name] = dg.MetadataValue.int(int(totals.cost[name]))
     return metadata | governor_metadata(totals.governor)
+
+
+def sweep_metadata(found: Sweep) -> dict[str, dg.MetadataValue]:
+    """What a sweep found, as figures that the UI plots, and what it has to say."""
+    metadata: dict[str, dg.MetadataValue] = {
+        "plan_id": dg.MetadataValue.text(found.plan),
+        "swept": dg.MetadataValue.int(found.swept),
+        "mended": dg.MetadataValue.int(found.missed + found.restored + found.changed),
+        "left_filter": dg.MetadataValue.int(found.left_filter),
+        "reclassified": dg.MetadataValue.int(found.reclassified),
+        "deleted": dg.MetadataValue.int(sum(found.deleted.values())),
+        "seconds": dg.MetadataValue.float(found.seconds),
+        "requests": dg.MetadataValue.int(int(found.cost.get("requests", 0))),
+    }
+    lines = [line for line in (found.unknown, *found.notes) if line]
+    if lines:
+        metadata["notes"] = dg.MetadataValue.md("\n".join(f"- {_cell(line)}" for line in lines))
+    return metadata
+
+
+def current_metadata(now: Current) -> dict[str, dg.MetadataValue]:
+    """What the catalogue shows of the current rows."""
+    return {
+        "dagster/row_count": dg.MetadataValue.int(now.rows),
+        "dagster/uri": dg.MetadataValue.text(_uri(now.location)),
+        "deleted": dg.MetadataValue.int(now.deleted),
+        "left": dg.MetadataValue.int(now.left),
+        "version": dg.MetadataValue.int(now.version),
+        "files": dg.MetadataValue.int(len(now.files)),
+        "plan_id": dg.MetadataValue.text(now.plan),
+    }
 
 
 def governor_metadata(runs: Sequence[Governed]) -> dict[str, dg.MetadataValue]:

@@ -1,4 +1,4 @@
-"""Everything that one pull brings to Dagster: four assets, three jobs, and a schedule where it declares one."""
+"""Everything that one pull brings to Dagster: its assets, three jobs, and a schedule where it declares one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from snow_assets.assets.attachments import attachments_asset, attachments_job
+from snow_assets.assets.corpus import corpus_asset
 from snow_assets.assets.dataset import dataset_asset, totals_asset
+from snow_assets.assets.delta import current_asset, sweep_asset
 from snow_assets.assets.keys import PREFIX, PullNames, run_tags
 from snow_assets.assets.plan import plan_asset
 from snow_assets.assets.slices import slices_asset
@@ -25,11 +28,13 @@ class PullParts:
     plan_job: UnresolvedAssetJobDefinition
     slices_job: UnresolvedAssetJobDefinition
     publish_job: UnresolvedAssetJobDefinition
+    attachments_job: UnresolvedAssetJobDefinition | None = None
 
     @property
     def jobs(self) -> tuple[UnresolvedAssetJobDefinition, ...]:
-        """The three jobs."""
-        return (self.plan_job, self.slices_job, self.publish_job)
+        """The three jobs of every pull, and that of its attachments."""
+        own = (self.plan_job, self.slices_job, self.publish_job)
+        return own if self.attachments_job is None else (*own, self.attachments_job)
 
 
 def pull_parts(pull: PullConfig, pool: str | None = PREFIX) -> PullParts:
@@ -39,17 +44,29 @@ def pull_parts(pull: PullConfig, pool: str | None = PREFIX) -> PullParts:
     """
     name, names = pull.name, PullNames(pull.name)
     only = dg.AssetSelection.assets
+    assets = [plan_asset(pull, pool), slices_asset(pull, pool), totals_asset(pull), dataset_asset(pull)]
+    if pull.mode == "delta":
+        assets += [sweep_asset(pull, pool), current_asset(pull)]
+    if pull.corpus:
+        assets.append(corpus_asset(pull))
+    if pull.attachments:
+        assets.append(attachments_asset(pull, pool))
+    first = only(names.sweep, names.totals) if pull.mode == "delta" else only(names.totals)
+    after: dg.AssetSelection = only(names.dataset).downstream()
+    if pull.attachments:  # they have a job of their own, for they may take hours
+        after = after - only(names.attachments)
     return PullParts(
         pull=pull,
-        assets=[plan_asset(pull, pool), slices_asset(pull, pool), totals_asset(pull), dataset_asset(pull)],
+        assets=assets,
         plan_job=_job(names.plan_job, only(names.plan), run_tags(name, "plan"), f"Plans {name}."),
         slices_job=_job(names.slices_job, only(names.slices), run_tags(name, "slices"), f"Lands slices of {name}."),
         publish_job=_job(
             names.publish_job,
-            only(names.totals) | only(names.dataset).downstream(),
+            first | after,
             run_tags(name, "publish"),
             f"Reconciles and publishes the newest plan of pull {name}, then builds what depends on it.",
         ),
+        attachments_job=attachments_job(pull) if pull.attachments else None,
     )
 
 

@@ -38,6 +38,7 @@ def outcome_data(outcome: PullOutcome, landing: Landing, seconds: float) -> dict
         "retryable": bool(error and error.exit_code == 1),
         "failed": [{"slice": key, "cause": str(each), **each.as_dict()} for key, each in outcome.failed],
         "dataset": None,
+        "sweep": _of_sweep(outcome.totals),
         "current": _of_current(outcome.current),
         "receipt": outcome.totals.receipt if outcome.totals else None,
         "dbt": " ".join(outcome.dbt_failed.split())[:500],
@@ -55,6 +56,14 @@ def cause_of(outcome: PullOutcome) -> SnowError | None:
     if not isinstance(outcome.error, Cancelled):
         return outcome.error
     return next((error for _, error in outcome.failed if not isinstance(error, Cancelled)), outcome.error)
+
+
+def _of_sweep(totals: Totals | None) -> dict[str, Any] | None:
+    """What the sweep of a delta found."""
+    if totals is None or totals.sweep is None:
+        return None
+    shown = asdict(totals.sweep)
+    return {name: shown[name] for name in shown if name not in ("pull", "plan", "mended", "cost")}
 
 
 def _of_current(now: Current | None) -> dict[str, Any] | None:

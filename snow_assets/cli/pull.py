@@ -195,6 +195,7 @@ def _complaints(outcome: PullOutcome, data: dict[str, Any]) -> Iterator[str]:
     for difference in data["differences"]:
         if difference["rows"] and difference["cause"] != "not_landed":
             yield f"{name}: {difference['cause']} {difference['rows']:+,}: {difference['evidence']}"
+    yield from _of_sweep(name, data["sweep"] or {})
     if data["dbt"]:
         yield f"{name}: published, but dbt failed: {data['dbt']}"
     if error is not None:
@@ -206,6 +207,17 @@ def _complaints(outcome: PullOutcome, data: dict[str, Any]) -> Iterator[str]:
             )
         else:
             yield f"error: {error}"
+
+
+def _of_sweep(name: str, found: dict[str, Any]) -> Iterator[str]:
+    """What a delta did not know, and what its cursor did not show."""
+    mended = {kind: found[kind] for kind in ("missed", "restored", "changed") if found.get(kind)}
+    if mended:
+        rows = ", ".join(f"{count:,} {kind}" for kind, count in mended.items())
+        yield f"{name}: the keys of all rows were compared, and rows mended that the cursor did not show: {rows}"
+    for line in (found.get("unknown"), *found.get("notes", ())):
+        if line:
+            yield f"{name}: {line}"
 
 
 def _several(results: list[dict[str, Any]]) -> dict[str, Any]:
