@@ -40,6 +40,7 @@ def publish(here: Folder, server: SimulatorServer) -> None:
     Workbench(server, here.path / "data").pull_all()
 
 
+@pytest.mark.slow
 def test_attachments_come_and_one_that_fails_is_named(here: Folder, attached: SimulatorServer) -> None:
     publish(here, attached)
     ids = {row["sys_id"] for row in attached.sim.rows("incident")}
