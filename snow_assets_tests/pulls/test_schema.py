@@ -105,6 +105,14 @@ def test_where_the_dictionary_is_unreadable_every_column_is_a_string_and_that_is
     assert not planned.change.readable
 
 
+def test_choices_that_cannot_be_read_stop_no_plan(server: SimulatorServer, tmp_path: Path) -> None:
+    server.faults.add(kind="error_500", table="sys_choice")
+    bench = bench_of(server, tmp_path, max_retries=0)
+    found = read_schema(bench.landing, bench.plan().plan.plan_id)
+    assert found is not None
+    assert (found.readable, found.by_name["state"].type, found.by_name["state"].choices) == (True, "integer", None)
+
+
 def test_what_changed_is_told_and_evolves(server: SimulatorServer, tmp_path: Path) -> None:
     bench = bench_of(server, tmp_path)
     first = pulled(bench)
