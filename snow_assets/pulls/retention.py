@@ -6,6 +6,7 @@ is younger than ``keep``. Every step can be repeated: after a kill the next call
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from pathlib import PurePosixPath
 from snow_assets.config import PullConfig
 from snow_assets.errors import ConfigError, LandingError
 from snow_assets.pulls.compaction import COMPACTED
-from snow_assets.pulls.current import home_of, vacuum
+from snow_assets.pulls.current import current, home_of, vacuum
 from snow_assets.pulls.dataset import open_table
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.plan import moment_of
@@ -102,16 +103,20 @@ def _find(landing: Landing, log: TableLog | None, before: datetime, sizes: dict[
     found = _Found()
     kept = log.kept_since(before) if log else []
     named = log.named(kept) if log else set()
+    per_folder = Counter(path.partition("/")[0] for path in named)
     if log and kept:
         found.first = kept[0].number
         found.versions = [version.number for version in log.versions if version.number < found.first]
         found.files += log.files_before(found.first)
     plan_ids = landing.taken_ids()
+    now = current(landing)
     newest = max((version.ours["plan"] for version in kept if "plan" in version.ours), default="")
     for plan_id in plan_ids:
         if moment_of(plan_id) >= before:
             continue
-        why = _why_kept(plan_id, kept, named, is_unfinished=plan_id == plan_ids[-1] > newest)
+        why = _why_kept(plan_id, kept, per_folder[plan_id], is_unfinished=plan_id == plan_ids[-1] > newest)
+        if now is not None and plan_id == now.plan:
+            why = "is what the current rows are of"
         if not why:
             found.plans.append(plan_id)
             continue
@@ -125,11 +130,10 @@ def _find(landing: Landing, log: TableLog | None, before: datetime, sizes: dict[
     return found
 
 
-def _why_kept(plan_id: str, kept: list[Version], named: set[str], *, is_unfinished: bool) -> str:
-    """Why a plan stays, whatever its age; ``""`` where it can go."""
+def _why_kept(plan_id: str, kept: list[Version], count: int, *, is_unfinished: bool) -> str:
+    """Why a plan stays, whatever its age; ``""`` where it can go. ``count`` of its files are named by kept versions."""
     if is_unfinished:
         return "is the newest and not published: it can go on"
-    count = sum(path.startswith(f"{plan_id}/") for path in named)
     if count:
         return f"has {count} {'file' if count == 1 else 'files'} that a kept version of the table names"
     if any(plan_id in (version.ours.get("plan"), version.ours.get("base")) for version in kept):

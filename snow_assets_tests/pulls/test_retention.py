@@ -226,6 +226,19 @@ def test_a_plan_that_can_go_on_stays_and_is_told(made: Made) -> None:
     assert any(plan_of(DAYS + 1) in line and "go on" in line for line in pruned.stays)
 
 
+def test_the_plan_of_current_rows_that_lag_behind_stays(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snow_assets.pulls.compaction.FEW", 2)
+    for number in (DAYS, DAYS + 1):
+        made.publish(plan_of(number), rows_of(number))
+    compact(made.landing, made.pull)
+    pruned = prune(made.landing, made.pull, datetime.now(UTC) + timedelta(days=30))
+    assert plan_of(DAYS - 2) in pruned.plans
+    assert any(plan_of(DAYS - 1) in line and "current rows" in line for line in pruned.stays)
+    rows = content(made.landing)
+    assert bring_up(made.landing, made.pull).plan == plan_of(DAYS + 1)
+    assert content(made.landing) == rows
+
+
 def test_of_a_full_pull_the_newest_plan_is_left_whatever_its_age(own: Workbench) -> None:
     own.pull = own.pull.model_copy(update={"keep": 86400.0})
     first, second, third = (own.pull_all() for _ in range(3))
