@@ -112,6 +112,7 @@ class Story:
     def _hide(self, number: str, *methods: str) -> None:
         """Pulls that look for deletions in one of these ways see it with a verification sweep, not before."""
         for side in self.sides.values():
+            side.touched.add(number)
             if side.pull.deletes in (*methods, "off"):
                 side.blind.add(number)
 
@@ -147,6 +148,7 @@ class Story:
             unknown=swept.unknown,
             wrongs=side.judge(read_current(current), span, self.truth, known),
         )
+        side.touched.clear()
         if known:
             side.blind.clear()
         self.lines.append(line)

@@ -140,6 +140,7 @@ class Truth:
         self.deleted: dict[str, Texts] = {}
         self.deleted_at: dict[str, str] = {}
         self.reclassified: dict[str, Texts] = {}
+        self.once: set[str] = set()  # what was deleted or reclassified, even if it is back
         self.events: list[tuple[str, Texts | None]] = []
 
     def due(self, moment: datetime) -> int:
@@ -155,6 +156,7 @@ class Truth:
 
     def delete(self, number: str, moment: datetime) -> None:
         """The row is gone."""
+        self.once.add(number)
         self.deleted[number] = self.rows[number]
         self.deleted_at[number] = moment.strftime("%Y-%m-%d %H:%M:%S")
         self._set(number, None)
@@ -165,6 +167,7 @@ class Truth:
 
     def reclassify(self, number: str) -> None:
         """The row is a change request."""
+        self.once.add(number)
         self.reclassified[number] = self.rows[number]
         self._set(number, None)
 

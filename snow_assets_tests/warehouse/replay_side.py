@@ -63,6 +63,7 @@ class Side:
         self.must: set[Key] = set()
         self.could: set[Key] = set()
         self.blind: set[str] = set()  # incidents of which something happened that only a verification sweep shows
+        self.touched: set[str] = set()  # incidents to which something was done since the last sync
         self._met: set[str] = set()  # incidents that were ever current here
 
     def matches(self, row: Texts | None) -> bool:
@@ -72,8 +73,9 @@ class Side:
     def note(self, plan: Plan, span: Span) -> None:
         """Remember what a sync must and could have seen."""
         since = plan.since.astimezone(UTC).strftime(STORED) if plan.since else ""
+        moved = {*span.later, *self.blind, *self.touched}
         for number in {*span.start, *span.later}:
-            restless = number in span.later or number in self.blind
+            restless = number in moved
             for row in span.versions(number):
                 if row is None or not self.matches(row):
                     continue
@@ -132,11 +134,14 @@ class Side:
 
 
 def _states(number: str, truth: Truth) -> set[str]:
-    """The states that fit an incident which is not current; it may have left the filter before."""
+    """The states that fit an incident which is not current; it may have left the filter before.
+
+    One that came back outside of the filter keeps the state that it had: nothing of it is asked any more.
+    """
     for state, rows in (("deleted", truth.deleted), ("reclassified", truth.reclassified)):
         if number in rows:
             return {state} if rows[number]["active"] == "true" else {state, "left_filter"}
-    return {"left_filter"}
+    return {"left_filter", "deleted", "reclassified"} if number in truth.once else {"left_filter"}
 
 
 def read_current(current: Current) -> Held:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -129,27 +129,38 @@ class Fate:
             self._change(story, one)
 
     def _change(self, story: Story, number: str) -> None:
-        """The clock stands still, or goes back as when an old version is restored; the count tells it."""
+        """The clock stands still, and the count tells it; or both go back, as when an old version is restored."""
         row = story.truth.rows[number]
-        texts = {
-            "category": f"changed {self._chance.random():.3f}",
-            "sys_mod_count": str(int(row["sys_mod_count"]) + 1),
-        }
-        if self._chance.random() < 0.3:
-            texts = {"active": "false" if row["active"] == "true" else "true"}
-            texts["sys_mod_count"] = str(int(row["sys_mod_count"]) + 100)
-        story.change(number, **texts)
+        count = int(row["sys_mod_count"])
+        match self._chance.randrange(3):
+            case 0:
+                active = "false" if row["active"] == "true" else "true"
+                story.change(number, active=active, sys_mod_count=str(count + 100))
+            case 1:
+                old = datetime.fromisoformat(row["sys_updated_on"]) - timedelta(days=self._chance.randint(1, 9))
+                story.change(number, sys_updated_on=f"{old:{STORED}}", sys_mod_count=str(max(0, count - 1)))
+            case _:
+                text = f"changed {self._chance.random():.3f}"
+                story.change(number, category=text, sys_mod_count=str(count + 1))
 
 
-def fateful(log: Path, versions: list[Version], folder: Path, seed: int, deltas: int, tell: Tell) -> Story:
+WAYS = {"by_log": ("audit", ""), "by_keys": ("keys", ""), "by_both": ("both", "active=true")}
+
+
+def fateful(
+    log: Path,
+    versions: list[Version],
+    folder: Path,
+    seed: int,
+    deltas: int,
+    tell: Tell,
+    *,
+    ways: Collection[str] = tuple(WAYS),
+) -> Story:
     """The same with deletions and what else is done to rows, late commits, and each way to find deletions."""
-    late = late_versions(0.05, LATE, seed)
-    with begun(log, versions, folder, late=late) as story:
-        for name, deletes, query in (
-            ("by_log", "audit", ""),
-            ("by_keys", "keys", ""),
-            ("by_both", "both", "active=true"),
-        ):
+    with begun(log, versions, folder, late=late_versions(0.05, LATE, seed)) as story:
+        for name in ways:
+            deletes, query = WAYS[name]
             story.side(name, deletes=deletes, query=query)
         told(story, seed, deltas, tell, Fate(seed))
         return story
