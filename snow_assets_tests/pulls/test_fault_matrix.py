@@ -300,7 +300,7 @@ def chosen(one: Case, stage: Stage, lasting: bool) -> bool:
         )
     turn = zlib.crc32(f"{one} {stage.name} {lasting}".encode()) % 24
     if stage.name == "later":
-        return turn < (4 if lasting else 12)
+        return turn < (3 if lasting else 8)
     return turn < 1 or (str(one) in REPRESENTATIVE and turn % 6 == 0)
 
 

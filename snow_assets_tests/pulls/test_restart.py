@@ -60,15 +60,23 @@ def _pull(bench: Workbench, at: int | None, *, answered: bool) -> list[Landed]:
     return landed
 
 
-@pytest.mark.parametrize("answered", [False, True], ids=["before it is sent", "after it was answered"])
-def test_a_pull_may_die_at_every_single_request(tiny: SimulatorServer, tmp_path: Path, answered: bool) -> None:
+@pytest.mark.parametrize(
+    "ways",
+    [
+        pytest.param((False, True), id="in turns"),
+        pytest.param((False,), id="before it is sent", marks=pytest.mark.slow),
+        pytest.param((True,), id="after it was answered", marks=pytest.mark.slow),
+    ],
+)
+def test_a_pull_may_die_at_every_single_request(tiny: SimulatorServer, tmp_path: Path, ways: tuple[bool, ...]) -> None:
     truth = {row["sys_id"] for row in tiny.sim.rows("incident")}
     settings = {"page_size": PAGE, "slice_rows": SLICE, "max_workers": WORKERS}
     before = len(tiny.requests)
-    _pull(Workbench(tiny, tmp_path / "whole", **settings), None, answered=answered)
+    _pull(Workbench(tiny, tmp_path / "whole", **settings), None, answered=False)
     requests = len(tiny.requests) - before
     for at in range(1, requests + 1):
         bench = Workbench(tiny, tmp_path / str(at), **settings)
+        answered = ways[at % len(ways)]
         try:
             _pull(bench, at, answered=answered)
         except Dead:
