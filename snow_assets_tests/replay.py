@@ -16,18 +16,18 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from snow_assets_tests.warehouse.replay import Line
+from snow_assets_tests.warehouse.replay import Line, Story
 from snow_assets_tests.warehouse.replay_log import Version, read_log, write_small_log
 from snow_assets_tests.warehouse.replay_stories import fateful, plain
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "incident_event_log.csv.gz"
-STORIES = {"plain": plain, "deletes": fateful}
+STORIES: dict[str, Callable[..., Story]] = {"plain": plain, "deletes": fateful}
 TITLES = {
     "plain": "The whole table and what is active of it",
     "deletes": "Deletions, undeletions, other classes, quiet changes and late commits",
