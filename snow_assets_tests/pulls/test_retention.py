@@ -73,6 +73,9 @@ def test_time_travel_to_whatever_is_younger_goes_on_and_the_rest_is_gone(made: M
         prune(landing, keeping(made, keep).pull, day(DAYS))
         kept = range(first, newest + 1)
         assert {version: content(landing, version) for version in kept} == {v: before[v] for v in kept}, keep
+        table = DeltaTable(landing.delta_location)
+        table.load_as_version(day(DAYS - keep) if keep < DAYS else day(0.1))
+        assert table.version() == first, keep
         for version in range(first):
             with pytest.raises(DeltaError):
                 DeltaTable(landing.delta_location, version=version)
