@@ -123,9 +123,9 @@ def test_values_are_typed_and_counted_once(dbt: Dbt, tmp_path: Path) -> None:
 
 
 def version(number: int, plan: str, updated: str, count: int, **fields: dict[str, str | None]) -> dict[str, Any]:
-    """A version as the plan of that hour of 1 February landed it."""
-    seen = {"sys_updated_on": half(f"2026-02-01 {updated}:00"), "sys_mod_count": half(str(count)), "_plan": plan}
-    return incident(number, **{**fields, **seen})
+    """A version as a plan landed it, written at that hour of 1 February."""
+    clock = {"sys_updated_on": half(f"2026-02-01 {updated}:00"), "sys_mod_count": half(str(count))}
+    return {**incident(number, **fields), **clock, "_plan": plan}
 
 
 def mark(number: int, plan: str, at: str, kind: str) -> dict[str, Any]:
