@@ -206,6 +206,22 @@ def test_a_short_sweep_deletes_nothing_that_is_there(keyed: Deltas, short: str) 
     assert keyed.marks(found).keys() <= {deleted}
 
 
+def test_a_row_is_gone_only_where_three_sessions_do_not_show_it(logged: Deltas) -> None:
+    """Where nothing counts, and the root table shows nothing, that is all that speaks against an empty answer."""
+    logged.base()
+    undeleted = logged.ids_of()[0]
+    row = logged.sim.store.find("incident", undeleted)
+    assert row is not None
+    logged.sim.delete("incident", undeleted)
+    logged.sim.store.put("incident", row)
+    plan = logged.delta()
+    logged.sim.knobs.denied_tables.add("task")
+    uncounted = ({**fault, "table": "incident"} for fault in COUNTS["not at all"])
+    logged.server.faults.add(*uncounted, {"kind": "empty_page", "query": undeleted, "times": 2})
+    found = logged.sweep(plan)
+    assert (found.hidden, found.marks, len(found.notes)) == (None, "", 2)
+
+
 def test_deletes_off_keeps_rows_and_says_how_many_are_gone(server: SimulatorServer, tmp_path: Path) -> None:
     off = Deltas(server, tmp_path / "data", deletes="off", verify_every=0)
     off.base()
