@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,10 +138,12 @@ def columns(numbers: list[int], versions: array[int]) -> pa.Table:
     })  # fmt: skip
 
 
-def sliced(numbers: list[int], versions: array[int]) -> list[pa.Table]:
-    """Rows by sys_id, a table per slice."""
+def publish(made: Made, plan: str, numbers: Iterable[int], versions: array[int]) -> None:
+    """Rows by sys_id, slice by slice, so that few of them are in memory."""
     ordered = sorted(numbers, key=sys_id)
-    return [columns(ordered[at : at + SLICE_ROWS], versions) for at in range(0, len(ordered), SLICE_ROWS)]
+    slices = [ordered[at : at + SLICE_ROWS] for at in range(0, len(ordered), SLICE_ROWS)]
+    shapes = [(sys_id(piece[0]), len(piece)) for piece in slices]
+    made.publish_slices(plan, shapes, FIELDS, (columns(piece, versions) for piece in slices))
 
 
 class Child:
@@ -215,7 +217,7 @@ def run(data: Path, options: argparse.Namespace) -> None:
     moments = [START + timedelta(days=900, hours=number) for number in range(options.deltas + 1)]
     plans = [plan_id_of(moment) for moment in moments]
     with child(data) as brought:
-        made.publish_tables(plans[0], sliced(list(range(options.rows)), table.versions))
+        publish(made, plans[0], range(options.rows), table.versions)
         landed = sum(path.stat().st_size for path in data.rglob("*.parquet"))
         base = brought.bring_up()
         print(
@@ -226,7 +228,7 @@ def run(data: Path, options: argparse.Namespace) -> None:
         rounds = []
         for number in range(1, options.deltas + 1):
             changed = table.change(number, options.delta_rows, options.hot)
-            made.publish_tables(plans[number], sliced(changed, table.versions))
+            publish(made, plans[number], changed, table.versions)
             gone = table.delete(number, DELETED)
             made.mark(plans[number], *((sys_id(one), "deleted", "audit", moments[number]) for one in gone))
             rounds.append(brought.bring_up())

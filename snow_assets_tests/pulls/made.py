@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -63,7 +63,23 @@ class Made:
         self, plan_id: str, tables: Sequence[pa.Table], *, base: bool = False, mended: pa.Table | None = None
     ) -> Dataset:
         """The same, of a slice per table of fields; tables and their rows in the order of the sys_ids."""
-        plan = self._plan(plan_id, tables, is_base=base or not self.base)
+        shapes = [
+            (table.column("sys_id")[0].as_py()["value"] if table.num_rows else "", len(table)) for table in tables
+        ]
+        return self.publish_slices(plan_id, shapes, tables[0].column_names, tables, base=base, mended=mended)
+
+    def publish_slices(
+        self,
+        plan_id: str,
+        shapes: Sequence[tuple[str, int]],
+        fields: Sequence[str],
+        tables: Iterable[pa.Table],
+        *,
+        base: bool = False,
+        mended: pa.Table | None = None,
+    ) -> Dataset:
+        """The same, of tables that are made one after another; of each, the first sys_id and the rows are known."""
+        plan = self._plan(plan_id, shapes, fields, is_base=base or not self.base)
         self.base = plan.base or plan.plan_id
         self.landing.write_plan(plan)
         for piece, table in zip(plan.slices, tables, strict=True):
@@ -81,22 +97,18 @@ class Made:
         pq.write_table(pa.Table.from_pylist(rows, MARKS), scratch)
         store.commit(scratch, f"{plan_id}.parquet")
 
-    def _plan(self, plan_id: str, tables: Sequence[pa.Table], *, is_base: bool) -> Plan:
-        firsts = [table.column("sys_id")[0].as_py()["value"] for table in tables[1:]]
-        bounds = [None, *firsts, None]
-        slices = [
-            Slice(offset * 1_000_000, bounds[offset], bounds[offset + 1], table.num_rows)
-            for offset, table in enumerate(tables)
-        ]
+    def _plan(self, plan_id: str, shapes: Sequence[tuple[str, int]], fields: Sequence[str], *, is_base: bool) -> Plan:
+        bounds = [None, *(first for first, _ in shapes[1:]), None]
+        slices = [Slice(at * 1_000_000, bounds[at], bounds[at + 1], rows) for at, (_, rows) in enumerate(shapes)]
         moment = moment_of(plan_id)
         return Plan(
             pull=self.pull.name,
             plan_id=plan_id,
             as_of=moment,
-            counted=sum(table.num_rows for table in tables),
+            counted=sum(rows for _, rows in shapes),
             table=self.pull.table,
             query="",
-            fields=tuple(tables[0].column_names),
+            fields=tuple(fields),
             display_value="all",
             page_size=1000,
             slice_rows=1_000_000,
