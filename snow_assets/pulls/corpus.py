@@ -7,32 +7,29 @@ and names only what is whole. Rows lie in the order of their sys_ids, so equal r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
 
 import msgspec
-import pyarrow.parquet as pq
 
 from snow_assets.errors import LandingError, PlanIncomplete
 from snow_assets.pulls.columns import RowDigest
 from snow_assets.pulls.current_files import INTERNAL
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.ledger import Difference
-from snow_assets.pulls.live import Live, live_rows
+from snow_assets.pulls.live import ID, Live, live_rows
+from snow_assets.pulls.ordered import write_ordered
 from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.records import json_lines, raw_records, without_nulls
-from snow_assets.pulls.stores import Store, open_store, sha256_of
+from snow_assets.pulls.stores import Store, sha256_of
 from snow_assets.pulls.totals import Totals, read_totals
-from snow_assets.pulls.workspace import file_list, literal, quoted, workspace
 
 MANIFEST: Final = "corpus.json"
 KEPT: Final = 2  # newest exports
-GROUP_ROWS: Final = 8_192  # of a row group
 _PARTS: Final = ".parts.json"
 _EXPORT: Final = re.compile(r"(\d{8}T\d{6}Z)\.(?:parquet|jsonl|parts\.json)")
 
@@ -155,9 +152,8 @@ class _Export:
             return found
         scratch = self._store.scratch(name)
         try:
-            _write_parquet(self._live, self._plan, scratch)
-            with pq.ParquetFile(scratch) as file:
-                rows = file.metadata.num_rows
+            live = self._live
+            rows = write_ordered(live.files, _fields(live), self._plan.key or (ID,), live.rows, scratch)
             return self._commit(scratch, name, rows)
         finally:
             scratch.unlink(missing_ok=True)
@@ -210,43 +206,6 @@ class _Export:
 def _fields(live: Live) -> tuple[str, ...]:
     """Without the columns that are ours."""
     return tuple(name for name in live.fields if name not in INTERNAL)
-
-
-def _write_parquet(live: Live, plan: Plan, target: Path) -> None:
-    """The rows sorted by their key into one file; what does not fit the memory spills to the disk."""
-    columns = ", ".join(map(quoted, _fields(live)))
-    keys = ", ".join(f"coalesce({quoted(key)}.value, {quoted(key)}.display_value)" for key in plan.key or ("sys_id",))
-    with workspace() as (connection, folder), _local(live.files, folder) as files:
-        if not files:
-            schema = ", ".join(f"{quoted(name)} {_CELL}" for name in _fields(live))
-            connection.execute(f"CREATE TABLE rows ({schema})")
-            source = "rows"
-        else:
-            source = f"read_parquet({file_list(files)}, union_by_name = true, hive_partitioning = false)"
-        connection.execute(
-            f"COPY (SELECT {columns} FROM {source} ORDER BY {keys}) TO {literal(str(target))}"  # noqa: S608
-            f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
-        )
-
-
-_CELL: Final = "STRUCT(display_value VARCHAR, value VARCHAR, link VARCHAR)"
-
-
-@contextmanager
-def _local(uris: Sequence[str], folder: Path) -> Iterator[list[str]]:
-    """The files as local paths; those of an object store are copied for as long as the block runs."""
-    paths: list[str] = []
-    for number, uri in enumerate(uris):
-        if "://" not in uri:
-            paths.append(uri)
-            continue
-        above, _, name = uri.rpartition("/")
-        data, _, last = above.rpartition("/")
-        copy = folder / f"{number}.parquet"
-        with copy.open("wb") as file:
-            file.writelines(open_store(data, unquote(last)).chunks(name))
-        paths.append(str(copy))
-    yield paths
 
 
 def _must_be_valid(

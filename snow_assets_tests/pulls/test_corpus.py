@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from snow_assets.errors import ConfigError, LandingError, PlanIncomplete
-from snow_assets.pulls import Landing, published
+from snow_assets.pulls import Landing, ordered, published
 from snow_assets.pulls import corpus as module
 from snow_assets.pulls.corpus import Corpus, export_corpus, read_corpus
 from snow_assets.pulls.object_store import ObjectStore
+from snow_assets.pulls.ordered import write_ordered
 from snow_assets.pulls.records import raw_records
 from snow_assets.simulator import SimulatorServer
 from snow_assets.simulator.knobs import HiddenRows
@@ -95,16 +96,16 @@ def test_a_part_that_a_dead_run_finished_is_adopted_and_a_damaged_one_is_not(
 ) -> None:
     workbench.pull_all()
     written: list[Path] = []
-    write = module._write_parquet
+    write = write_ordered
 
-    def noted(*given: Any) -> None:
+    def noted(*given: Any) -> int:
         written.append(given[-1])
-        write(*given)
+        return write(*given)
 
     def killed(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_write_parquet", noted)
+    monkeypatch.setattr(module, "write_ordered", noted)
     with monkeypatch.context() as dying:
         dying.setattr(module, "raw_records", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -213,3 +214,18 @@ def test_a_table_that_is_read_by_a_key_is_exported_too(instance: SimulatorServer
     keyed.pull_all()
     numbers = [value(each["number"]) for each in records(export_corpus(keyed.landing))]
     assert numbers == sorted(row["number"] for row in instance.sim.rows("incident"))
+
+
+def test_rows_of_many_files_are_put_in_order_in_portions(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Backwards, and in portions of a few rows each: the order does not follow from the files."""
+    workbench.pull_all()
+    dataset = published(workbench.landing)
+    assert dataset is not None
+    monkeypatch.setattr(ordered, "PORTION_BYTES", 5_000)
+    target = tmp_path / "ordered.parquet"
+    assert write_ordered(dataset.files[::-1], FIELDS, ("number", "sys_id"), 120, target) == 120
+    numbers = [cell["value"] for cell in pq.read_table(target).column("number").to_pylist()]
+    assert numbers == sorted(row["number"] for row in workbench.sim.rows("incident"))
+    assert pq.ParquetFile(target).metadata.num_row_groups > 3
