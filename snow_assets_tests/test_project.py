@@ -27,9 +27,11 @@ LAYERS = ("errors", "config", "servicenow", "pulls", "assets", "cli")
 PARTS = {
     "__version__": "errors",
     "read": "pulls",
+    "config_attachments": "config",
     "config_cron": "config",
     "config_environment": "config",
     "config_models": "config",
+    "config_schedule": "config",
     "config_wording": "config",
     "config_yaml": "config",
     "dagster_home": "errors",
