@@ -212,3 +212,19 @@ def test_models_build_before_anything_is_published(dbt: Dbt) -> None:
     assert dbt.rows("select * from incident_resolution") == []
     assert dbt.rows("select * from incident_backlog") == []
     assert dbt.rows("select * from incidents_history") == []
+
+
+@pytest.mark.slow
+def test_five_thousand_files_are_read(dbt: Dbt, tmp_path: Path) -> None:
+    """Their names fit into no argument: they are passed as Dagster passes them, in a file."""
+    folder = tmp_path / "a folder with a name that is quite long, as the names of data folders tend to be"
+    folder.mkdir()
+    files = [write(folder / f"{number:010}-1.parquet", [incident(number)]) for number in range(5000)]
+    names = {"incidents_files": files, "incidents_versions": files}
+    (tmp_path / "vars.json").write_text(json.dumps(names))
+    assert (tmp_path / "vars.json").stat().st_size > 1_000_000
+
+    dbt.build({"snow_vars": str(tmp_path / "vars.json")})
+
+    assert dbt.rows("select count(*) as rows from stg_incidents") == [{"rows": 5000}]
+    assert dbt.rows("select count(*) as rows from incidents_history where is_current") == [{"rows": 5000}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -17,6 +18,7 @@ from snow_assets.assets.dbt import Warehouse, dbt_parts
 from snow_assets.assets.local import run_pull
 from snow_assets.config import Environment, PullConfig
 from snow_assets_tests.assets.conftest import ROWS, Location, settings
+from snow_assets_tests.cli.conftest import Folder
 
 # dbt and what it imports warn on their own account.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -128,6 +130,18 @@ def test_publishing_builds_the_models_over_the_published_rows(location: Location
     passed = {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
     assert passed["incident_resolution_counts_every_incident"]
     assert passed["incidents_current_typed_without_loss"]
+
+    folder = Folder(project.parent, dict(location.environment.values))
+    folder.write("pulls:\n  incidents: {table: incident}\n  problems: {table: problem}\n")
+    given = folder.call("dbt-vars")
+    assert given.code == 0, given.err
+    assert given.json["duckdb_path"] == str(warehouse.database)
+    variables = json.loads(Path(given.json["snow_vars"]).read_bytes())
+    assert {name.partition("_")[0] for name in variables} == {"incidents"}
+    assert variables["incidents_files"] == variables["incidents_versions"]
+    assert len(variables["incidents_files"]) == len(location.plan.slices)
+    assert variables["incidents_columns"]["caller_id"]["reference"] == "sys_user"
+    assert variables["incidents_columns"]["category"]["choice"]
 
 
 def failures(result: dg.ExecuteInProcessResult) -> list[str]:

@@ -20,13 +20,13 @@ from ruamel.yaml import YAML
 
 from snow_assets.assets.dbt import Warehouse
 from snow_assets.config import Credentials, Environment, PullConfig, load_settings
-from snow_assets.pulls import Landing, land_slices, make_plan, publish, reconcile
+from snow_assets.pulls import Failed, Landing, land_slices, make_plan, publish, reconcile, sweep
+from snow_assets.pulls.current import bring_up
 from snow_assets.resources import LandingResource
 from snow_assets.servicenow.client import Client
 from snow_assets.simulator import Simulator, SimulatorServer
 from snow_assets.simulator.generate import generate
 from snow_assets_tests.warehouse import figures
-from snow_assets_tests.warehouse.replay import follow
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "warehouse.md"
@@ -74,12 +74,17 @@ def build(folder: Path, pulls: list[PullConfig]) -> tuple[Warehouse, dict[str, s
     return warehouse, {each["unique_id"].split(".")[2]: each["status"] for each in results}
 
 
-def pull_full(server: SimulatorServer, pull: PullConfig, landing: Landing) -> datetime:
-    """Publish a full pull; returns the clock of its plan."""
+def pull_once(server: SimulatorServer, pull: PullConfig, landing: Landing) -> datetime:
+    """Publish a pull as its runs do, a delta pull with its current rows; returns the clock of its plan."""
     with Client(server.url, Credentials(username=server.username, password=server.password)) as client:
         plan = make_plan(pull, client, landing).plan
-        list(land_slices(plan, plan.slices, pull, client, landing))
+        failed = [each for each in land_slices(plan, plan.slices, pull, client, landing) if isinstance(each, Failed)]
+        assert not failed
+        if pull.mode == "delta":
+            sweep(plan, pull, client, landing)
     publish(plan, reconcile(plan, landing, pull), landing, pull)
+    if pull.mode == "delta":
+        bring_up(landing, pull)
     return naive(plan.as_of)
 
 
@@ -105,12 +110,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
                 change(sim)
             for pull in pulls:
                 landing = Landing.open(str(folder / "data"), pull.name)
-                if pull.mode == "delta":
-                    seen[pull.name] = follow(server, pull, landing)[0].as_of
-                elif not later:
-                    pull_full(server, pull, landing)
+                if pull.mode == "delta" or not later:
+                    seen[pull.name] = pull_once(server, pull, landing)
         warehouse, status = build(folder, pulls)
-        yield Built(sim.rows("incident"), naive(seen["incidents"]), warehouse, status)
+        yield Built(sim.rows("incident"), seen["incidents"], warehouse, status)
 
 
 def change(sim: Simulator) -> None:
@@ -277,7 +280,8 @@ def test_the_marts_figures_are_those_of_the_real_log(tmp_path: Path) -> None:
         newest[version.number] = texts_of(version)
     pull = PullConfig(name="incidents", table="incident", **KEPT)
     with Simulator(event_log=LOG).serve() as server:
-        as_of = pull_full(server, pull, Landing.open(str(tmp_path / "data"), pull.name))
+        as_of = pull_once(server, pull, Landing.open(str(tmp_path / "data"), pull.name))
     warehouse, status = build(tmp_path, [pull])
-    assert set(status.values()) <= {"success", "pass"}, status
+    warned = {name for name, how in status.items() if how not in ("success", "pass")}
+    assert warned <= {"stg_incidents_never_null"}  # the log does not know when some of them were created
     compare(Built(list(newest.values()), as_of, warehouse, status), "assignment_group_name", "category")
