@@ -25,10 +25,11 @@ from snow_assets.errors import ConfigError
 if TYPE_CHECKING:
     import duckdb
 
-    from snow_assets.simulator import SimulatorServer
+    from snow_assets.simulator import Simulator, SimulatorServer
 
 MARKER = ".snow-assets-demo"  # in a folder that an earlier demonstration made, and that may be replaced
 NAMES = ("incidents_closed", "incidents_active", "incidents")
+BY_STATE = "select state_display as state, count(*) as incidents from incidents group by all order by 2 desc"
 BY_PRIORITY = "select priority_display as priority, count(*) as incidents from incidents group by all order by 1"
 
 
@@ -37,7 +38,7 @@ BY_PRIORITY = "select priority_display as priority, count(*) as incidents from i
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="demo", help="[demo]")
 @command_options
 def demo(app: App, rows: int, folder: Path) -> None:
-    """See it at work: an embedded instance, its check, three pulls with faults on the way, dbt, and a summary.
+    """See it at work: an embedded instance, its check, three pulls with faults, a delta, dbt, and a summary.
 
     Everything lies in the folder demo, which a second demonstration replaces. Your own pulls and data are not touched.
     """
@@ -52,7 +53,7 @@ def demo(app: App, rows: int, folder: Path) -> None:
         stage.write()
         _play(stage)
     seconds = round(time.monotonic() - started)
-    summary = _summary(stage)
+    summary = stage.first
     ui = _ui_command(folder)
     command = shlex.quote(str(Path(sys.executable).with_name("snow-assets")))
     simulator = f"{command} simulate --port {server.port} --rows incident={rows}"
@@ -68,6 +69,7 @@ class Stage:
     server: SimulatorServer
     quiet: bool
     dbt: Path | None = field(init=False)
+    first: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         project = Path.cwd() / "dbt"
@@ -142,6 +144,22 @@ def _play(stage: Stage) -> None:
     sim.faults.clear(number)
     stage.run("pull", "incidents")
     stage.run("sql", BY_PRIORITY, "--format", "table")
+    stage.first = _summary(stage)
+    stage.say("\nAn hour passes: 60 incidents are resolved and 5 deleted. A delta reads what changed, and what went.")
+    _work_an_hour(sim)
+    stage.run("pull", "incidents")
+    stage.run("sql", BY_STATE, "--format", "table")
+
+
+def _work_an_hour(sim: Simulator) -> None:
+    """What a service desk does in an hour."""
+    sim.clock.advance(hours=1)
+    active = [row["sys_id"] for row in sim.rows("incident") if row.get("state") == "2"][:65]
+    for sys_id in active[:60]:
+        resolved = {"state": "6", "incident_state": "6", "close_notes": "Solved.", "resolved_at": sim.clock.stored()}
+        sim.store.update("incident", sys_id, resolved)
+    for sys_id in active[60:]:
+        sim.store.delete("incident", sys_id)
 
 
 def _summary(stage: Stage) -> list[dict[str, Any]]:
@@ -188,7 +206,8 @@ def _models(stage: Stage) -> str:
     if stage.dbt is None or not path.exists():
         return "no project here, so no models were built"
     with duckdb.connect(str(path), read_only=True) as connection:
-        found = connection.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()
+        models = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1"
+        found = connection.execute(models).fetchall()
         counted = [(name, _count(connection, name)) for (name,) in found]
     return f"{path}: " + ", ".join(f"{name} {rows:,} rows" for name, rows in counted)
 

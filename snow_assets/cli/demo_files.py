@@ -13,6 +13,8 @@ defaults:
 pulls:
   incidents:
     table: incident
+    mode: delta                # read once; from then on what changed
+    max_retries: 2
     description: Every incident, every column.
 
   incidents_closed:
