@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from snow_assets.config import Credentials, PullConfig
 from snow_assets.pulls import Failed, Landing, Plan, land_slices, make_plan, publish, reconcile
@@ -36,17 +37,26 @@ class Line:
     wrongs: list[str] = field(default_factory=list)
 
 
+Follow: TypeAlias = Callable[[SimulatorServer, PullConfig, Landing], tuple[Plan, Sweep, Current]]
+
+
 class Story:
     """A log that is replayed, an instance that serves it, and pulls that follow."""
 
-    def __init__(self, sim: Simulator, truth: Truth, folder: Path, server: SimulatorServer) -> None:
-        """``sim`` was begun with the log of ``truth``, and stands still."""
+    def __init__(
+        self, sim: Simulator, truth: Truth, folder: Path, server: SimulatorServer, syncing: Follow | None = None
+    ) -> None:
+        """``sim`` was begun with the log of ``truth``, and stands still; pulls land in ``folder``.
+
+        ``syncing`` makes a sync, as ``follow`` does when None.
+        """
         self.sim = sim
         self.truth = truth
         self.server = server
         self.sides: dict[str, Side] = {}
         self.lines: list[Line] = []
         self._folder = folder
+        self._follow = syncing or follow
         self._ids: dict[str, str] = {}
         truth.commit(sim.replayed)
 
@@ -127,7 +137,7 @@ class Story:
         start = dict(self.truth.rows)
         self.truth.events.clear()
         with during or nullcontext():
-            plan, swept, current = follow(self.server, pull, side.landing)
+            plan, swept, current = self._follow(self.server, pull, side.landing)
         self.truth.commit(self.sim.replayed)
         span = Span(start, {})
         for number, row in self.truth.events:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from snow_assets.simulator import Knobs, Simulator
 from snow_assets.simulator.event_log import EventLog
-from snow_assets_tests.warehouse.replay import Line, Story
+from snow_assets_tests.warehouse.replay import Follow, Line, Story
 from snow_assets_tests.warehouse.replay_log import Truth, Version, late_versions
 from snow_assets_tests.warehouse.replay_side import STORED, Side
 
@@ -32,8 +32,9 @@ def begun(
     base: float = 0.4,
     knobs: Knobs | None = None,
     late: Callable[[str, int], float] | None = None,
+    syncing: Follow | None = None,
 ) -> Iterator[Story]:
-    """An instance that serves the log, where a share of it (``base``) is committed."""
+    """An instance that serves the log, where a share of it (``base``) is committed; pulls land in ``folder``."""
     truth = Truth(versions, late)
     at = truth.commits[int(len(truth.commits) * base)][0]
     sim = Simulator(event_log=EventLog(log, late), at=at, knobs=knobs)
@@ -41,7 +42,7 @@ def begun(
     began = {"tablename": "problem", "sys_created_on": (at - HORIZON).strftime(STORED)}
     sim.insert("sys_audit_delete", began)  # the delete log reaches back far enough
     with sim.serve() as server:
-        yield Story(sim, truth, folder, server)
+        yield Story(sim, truth, folder, server, syncing)
 
 
 def moments(story: Story, deltas: int, chance: random.Random) -> Iterator[tuple[datetime, str]]:
