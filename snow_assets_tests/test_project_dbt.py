@@ -30,7 +30,7 @@ class Dbt:
         self.database.parent.mkdir()
         shutil.copytree(PROJECT, self.folder, ignore=shutil.ignore_patterns("target", "logs"))
 
-    def build(self, variables: Mapping[str, Any]) -> dict[str, str]:
+    def build(self, variables: Mapping[str, Any], *arguments: str) -> dict[str, str]:
         """``dbt build``; the status of each node by its name."""
         given = json.dumps({**variables, "duckdb_path": str(self.database)})
         command = [
@@ -41,6 +41,7 @@ class Dbt:
             ".",
             "--vars",
             given,
+            *arguments,
         ]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:]
@@ -212,6 +213,22 @@ def test_models_build_before_anything_is_published(dbt: Dbt) -> None:
     assert dbt.rows("select * from incident_resolution") == []
     assert dbt.rows("select * from incident_backlog") == []
     assert dbt.rows("select * from incidents_history") == []
+
+
+def test_a_pull_may_be_the_first_that_is_published(dbt: Dbt, tmp_path: Path) -> None:
+    """Dagster then builds what descends from it, and no more."""
+    entry = {
+        "sys_id": half("e" * 32),
+        "name": half("incident"),
+        "element_id": half(f"{1:032x}"),
+        "value": half("Hello"),
+    }
+    file = write(tmp_path / "journals.parquet", [entry])
+
+    status = dbt.build({"journals_files": [file]}, "--select", "source:servicenow.journals+")
+
+    assert status["incident_journal"] == "success"
+    assert dbt.rows("select * from incident_journal") == []
 
 
 @pytest.mark.slow

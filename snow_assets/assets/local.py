@@ -113,7 +113,7 @@ def run_pull(
 def _definitions(settings: Settings, environment: Environment, pull: PullConfig) -> dg.Definitions:
     """The pull and what depends on it; no sensor, no schedule."""
     parts = pull_parts(pull, pool=None)  # an in-process run would wait for a slot in a busy loop; the lease guards
-    dbt = dbt_parts(environment, [pull], pool=None)
+    dbt = dbt_parts(environment, list(settings.pulls.values()), pool=None)  # a model may read several pulls
     servicenow = ServiceNowResource.from_environment(settings.instance, environment)
     landing = LandingResource(data=environment.data_dir)
     return dg.Definitions(

@@ -1,9 +1,15 @@
 -- Comments and work notes of the incidents that are there, in the order in which they were written.
+-- It reads both pulls as they were landed: either may be published first.
 
 with journals as (
   select
     {{- select_typed('journals') }}
   from {{ source('servicenow', 'journals') }}
+),
+
+incidents as (
+  select {{ typed('sys_id', 'GUID') }} as sys_id, {{ typed('number', 'string') }} as number
+  from {{ source('servicenow', 'incidents') }}
 )
 
 select
@@ -16,6 +22,6 @@ select
   journals.sys_created_on,
   journals.sys_created_by
 from journals
-join {{ ref('stg_incidents') }} as incidents
+join incidents
   on incidents.sys_id = journals.element_id
 where journals.name in ('incident', 'task')
