@@ -169,7 +169,7 @@ class Case:
                 values = {"active": "false", "state": "7", "priority": "4", "assigned_to": ""}
                 if deed == "enter":
                     values = {"active": "true", "state": "2", "priority": "1", "assigned_to": "someone"}
-                self.sim.update(TABLE, victim, **values)
+                self.sim.update(TABLE, victim, quiet=False, **values)
             else:
                 self.sim.update(TABLE, victim, short_description=f"changed {event['where']}")
 

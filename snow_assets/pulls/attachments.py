@@ -60,7 +60,7 @@ class Attachments:
 
     ``fetched`` and ``fetched_bytes`` came over the network in this run. ``size_only``: landed without a SHA-256 of the
     instance to hold them against. ``hidden``: records that the account may not read, ``None`` where nothing counts.
-    ``failures`` samples what failed: sys_id, file name and reason. ``cost`` is what records and files asked of the instance.
+    ``failures`` samples what failed: sys_id, file name and reason. ``cost`` is what it all asked of the instance.
     """
 
     pull: str

@@ -44,7 +44,7 @@ class Drift:
 
     def update(self, sys_id: str, **values: str) -> None:
         self._touch(sys_id)
-        row = self.bench.sim.update("incident", sys_id, **values)
+        row = self.bench.sim.update("incident", sys_id, quiet=False, **values)
         self.versions[sys_id].add(row["short_description"])
 
     def delete(self, sys_id: str) -> None:
