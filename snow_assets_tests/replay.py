@@ -90,7 +90,7 @@ def _tell(
     wrong = [line for line in story.lines if line.wrongs]
     for line in wrong:
         console.print(f"[red]{line.pull} at {line.moment:%Y-%m-%d %H:%M:%S}:[/red] {'; '.join(line.wrongs)}")
-    console.print(f"{len(story.lines)} syncs, {len(wrong)} of them wrong; at the end, history was compared as well")
+    console.print(f"{len(story.lines)} syncs, {len(wrong)} of them wrong; at the end, history too was compared")
     return len(wrong)
 
 

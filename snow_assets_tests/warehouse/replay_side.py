@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC
@@ -15,7 +16,7 @@ from deltalake import DeltaTable
 
 from snow_assets.config import PullConfig
 from snow_assets.pulls import Landing, Plan, published
-from snow_assets.pulls.current import Current
+from snow_assets.pulls.current import Current, bring_up, current
 from snow_assets_tests.warehouse.replay_log import FIELDS, REFERENCES, Key, Texts, Truth, key_of
 
 TABLE = "incident"
@@ -92,6 +93,20 @@ class Side:
             for what, keys in (("missing", self.must - history), ("never seen", history - self.could))
             if keys
         ]
+
+    def rebuilt_wrongs(self) -> list[str]:
+        """What is different where the table of current rows is lost, and made anew from all versions and marks."""
+        kept = current(self.landing)
+        if kept is None:
+            return ["there are no current rows"]
+        before = read_current(kept)
+        shutil.rmtree(_path(kept.location))
+        after = read_current(bring_up(self.landing, self.pull))
+        rows = [number for number, row in after.rows.items() if before.rows.get(number) != row]
+        gone = [number for number, one in after.gone.items() if before.gone.get(number) != one]
+        lost = [*(before.rows.keys() - after.rows.keys()), *(before.gone.keys() - after.gone.keys())]
+        named = {"rows": rows, "gone rows": gone, "rows missing": lost}
+        return [f"made anew, {len(those)} {what}: {sorted(those)[:SHOWN]}" for what, those in named.items() if those]
 
     def _history(self) -> set[Key]:
         """The versions that the dataset holds, de-duplicated."""

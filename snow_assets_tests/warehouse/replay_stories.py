@@ -83,7 +83,10 @@ def synced(story: Story, side: Side, kind: str, tell: Tell, *, verify: bool = Fa
 
 
 def told(story: Story, seed: int, deltas: int, tell: Tell, between: Callable[[Story, int], None] | None = None) -> None:
-    """A base and so many deltas of every pull; ``between`` is called before each. At the end, history is compared."""
+    """A base and so many deltas of every pull; ``between`` is called before each.
+
+    At the end, history is compared with what the syncs could see, and the current rows with those made anew from it.
+    """
     chance = random.Random(seed)
     for side in story.sides.values():
         synced(story, side, "quiet", tell)
@@ -95,7 +98,7 @@ def told(story: Story, seed: int, deltas: int, tell: Tell, between: Callable[[St
             synced(story, side, kind, tell, verify=at % 10 == 9)
     for side in story.sides.values():  # a busy sync may have read what changed later on
         synced(story, side, "quiet", tell, verify=True)
-        story.lines[-1].wrongs += side.history_wrongs()
+        story.lines[-1].wrongs += side.history_wrongs() + side.rebuilt_wrongs()
 
 
 def plain(log: Path, versions: list[Version], folder: Path, seed: int, deltas: int, tell: Tell) -> Story:
