@@ -232,6 +232,7 @@ def test_a_pull_may_be_the_first_that_is_published(dbt: Dbt, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_five_thousand_files_are_read(dbt: Dbt, tmp_path: Path) -> None:
     """Their names fit into no argument: they are passed as Dagster passes them, in a file."""
     folder = tmp_path / "a folder with a name that is quite long, as the names of data folders tend to be"
