@@ -11,7 +11,7 @@ import pytest
 
 from snow_assets.config import PullConfig
 from snow_assets.errors import ConfigError, PlanIncomplete
-from snow_assets.pulls import Failed, Plan, publish, published_chain, reconcile
+from snow_assets.pulls import Failed, Plan, publish, published_chain, published_plan, reconcile
 from snow_assets.simulator import Simulator, SimulatorServer
 from snow_assets.simulator.knobs import Account
 from snow_assets_tests.pulls.conftest import Workbench
@@ -135,6 +135,17 @@ def test_a_delta_is_not_published_on_another_base(server: SimulatorServer, tmp_p
     publish(other, reconcile(other, full.landing, full.pull), full.landing, full.pull)
     with pytest.raises(PlanIncomplete, match="not what is published"):
         publish(_later(delta), _later_totals(totals), bench.landing, bench.pull)
+
+
+def test_a_delta_is_published_only_when_it_was_swept(server: SimulatorServer, tmp_path: Path) -> None:
+    bench = bench_of(server, tmp_path)
+    base = synced(bench)
+    server.sim.clock.advance(hours=1)
+    delta = bench.plan().plan
+    bench.land(delta)
+    with pytest.raises(PlanIncomplete, match="was not swept"):
+        publish(delta, reconcile(delta, bench.landing, bench.pull), bench.landing, bench.pull)
+    assert published_plan(bench.landing) == base.plan_id
 
 
 def _later(plan: Plan) -> Plan:
