@@ -108,6 +108,8 @@ def _unfinished(landing: Landing) -> tuple[list[Plan], tuple[str, ...]]:
 def _goes_on(plan: Plan, preview: Preview, pull: PullConfig) -> bool:
     """Whether an unfinished plan is young and reads the same. Undeclared fields were frozen by the plan itself."""
     identity = dict(preview.identity)
+    if pull.mode == "delta" and not plan.is_delta:  # a base that was asked for, where a delta would do
+        identity |= {"query": identity["base_query"], "window": ""}
     if not pull.fields:
         identity["fields"] = plan.identity["fields"]
     young = abs(preview.as_of - plan.as_of) < timedelta(seconds=pull.max_plan_age)

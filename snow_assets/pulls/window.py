@@ -70,13 +70,19 @@ def find_window(
 ) -> Window | None:
     """The window of the next plan, or ``None`` where it must be a base.
 
+    Where the instance's clock was set back, it is verified at once: rows may bear moments that no window reads.
+
     Raises ``QueryError`` where the instance does not honour a moment in a query.
     """
     if chain is None or chain.fingerprint != chain_fingerprint(identity):
         return None
-    since = chain.watermark.astimezone(UTC).replace(microsecond=0) - timedelta(seconds=pull.overlap)
+    overlap = timedelta(seconds=pull.overlap)
+    since = chain.watermark.astimezone(UTC).replace(microsecond=0) - overlap
+    set_back = as_of < since  # the clock was ahead: what changed since then is in no window of it
+    if set_back:
+        since = as_of.astimezone(UTC).replace(microsecond=0) - overlap
     since = _honoured(pull, client, since, tally)
-    verify = (as_of - chain.verified).total_seconds() >= pull.verify_every
+    verify = set_back or (as_of - chain.verified).total_seconds() >= pull.verify_every
     return Window(chain.base, since, _term(pull.cursor, since), verify)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from snow_assets.config import PullConfig
 from snow_assets.errors import ConfigError, PlanIncomplete
-from snow_assets.pulls import Failed, Plan, publish, published_chain, published_plan, reconcile
+from snow_assets.pulls import Failed, Plan, make_plan, publish, published_chain, published_plan, reconcile
+from snow_assets.reader import connect
 from snow_assets.simulator import Simulator, SimulatorServer
 from snow_assets.simulator.knobs import Account
 from snow_assets_tests.pulls.conftest import Workbench
@@ -105,9 +106,34 @@ def test_a_base_can_be_asked_for(server: SimulatorServer, tmp_path: Path) -> Non
     bench = bench_of(server, tmp_path)
     synced(bench)
     with bench.client() as client:
-        from snow_assets.pulls import make_plan
-
         assert not make_plan(bench.pull, client, bench.landing, base=True).plan.is_delta
+
+
+def test_an_unfinished_base_that_was_asked_for_goes_on(server: SimulatorServer, tmp_path: Path) -> None:
+    """A schedule knows nothing of it, and must not begin a delta in the middle of it."""
+    bench = bench_of(server, tmp_path)
+    synced(bench)
+    with bench.client() as client:
+        base = make_plan(bench.pull, client, bench.landing, base=True).plan
+    again = bench.plan()
+    assert (again.continued, again.plan, again.retired) == (True, base, ())
+    assert bench.plan(new=True).plan.is_delta
+
+
+def test_nothing_is_missed_where_the_clock_was_ahead_and_set_right(server: SimulatorServer, tmp_path: Path) -> None:
+    bench = bench_of(server, tmp_path)
+    server.sim.clock.advance(days=1)
+    synced(bench)
+    server.sim.clock.advance(days=-1, minutes=20)
+    [changed] = touch(bench, 1)
+    moved = server.sim.store.rows_of("incident")[changed]["sys_updated_on"]
+    server.sim.clock.advance(hours=1)
+    delta = synced(bench)
+    assert delta.since is not None
+    assert delta.since < delta.as_of
+    assert delta.verify
+    shown = connect(str(tmp_path)).sql(f"SELECT sys_updated_on FROM incidents WHERE sys_id = '{changed}'")
+    assert shown.fetchall() == [(moved,)]
 
 
 def test_an_unfinished_delta_goes_on_with_its_window(server: SimulatorServer, tmp_path: Path) -> None:
