@@ -103,6 +103,8 @@ class Books:
     def find_differences(self, next_since: str) -> int:
         """Rows of the sweep that are unknown, or known otherwise, and that no later window shows, are to be mended.
 
+        So are those that are known to be gone: one that was there all the time, and was changed after the slices were
+        read, is not to be missing until the next delta.
         ``next_since`` is where the next window begins, as stored; ``""`` where cursors cannot be compared with it.
         Returns how many differ and lie in that window: the next delta brings them.
         """
@@ -111,7 +113,7 @@ class Books:
                 WHEN g.sys_id IS NOT NULL THEN 'restored' ELSE 'missed' END AS why
             FROM swept s LEFT JOIN known k ON k.sys_id = s.sys_id LEFT JOIN lost g ON g.sys_id = s.sys_id
             WHERE k.sys_id IS NULL OR (k.cursor, k.mods) IS DISTINCT FROM (s.cursor, s.mods)""")
-        later = f"cursor >= {literal(next_since)}" if next_since else "false"
+        later = f"cursor >= {literal(next_since)} AND why <> 'restored'" if next_since else "false"
         self._connection.execute(f"INSERT INTO mending SELECT sys_id, why FROM differing WHERE NOT ({later})")  # noqa: S608
         return self.number(f"SELECT count(*) FROM differing WHERE {later}")  # noqa: S608
 

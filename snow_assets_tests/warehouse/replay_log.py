@@ -138,9 +138,9 @@ class Truth:
         self.position = 0
         self.rows: dict[str, Texts] = {}
         self.deleted: dict[str, Texts] = {}
-        self.deleted_at: dict[str, str] = {}
+        self.deleted_at: dict[str, set[str]] = {}  # moments, of each deletion
         self.reclassified: dict[str, Texts] = {}
-        self.once: set[str] = set()  # what was deleted or reclassified, even if it is back
+        self.once: dict[str, set[str]] = {}  # "deleted" and "reclassified", of what ever was, even if it is back
         self.events: list[tuple[str, Texts | None]] = []
 
     def due(self, moment: datetime) -> int:
@@ -156,9 +156,9 @@ class Truth:
 
     def delete(self, number: str, moment: datetime) -> None:
         """The row is gone."""
-        self.once.add(number)
+        self.once.setdefault(number, set()).add("deleted")
         self.deleted[number] = self.rows[number]
-        self.deleted_at[number] = moment.strftime("%Y-%m-%d %H:%M:%S")
+        self.deleted_at.setdefault(number, set()).add(moment.strftime("%Y-%m-%d %H:%M:%S"))
         self._set(number, None)
 
     def undelete(self, number: str) -> None:
@@ -167,7 +167,7 @@ class Truth:
 
     def reclassify(self, number: str) -> None:
         """The row is a change request."""
-        self.once.add(number)
+        self.once.setdefault(number, set()).add("reclassified")
         self.reclassified[number] = self.rows[number]
         self._set(number, None)
 

@@ -130,7 +130,7 @@ class Side:
             gone = held.gone.get(number)
             if gone is None or gone.state not in _states(number, truth):
                 found.setdefault("are in no or a wrong state", []).append(f"{number} {gone}")
-            elif gone.method == "audit" and gone.deleted_at != truth.deleted_at.get(number):
+            elif gone.method == "audit" and gone.deleted_at not in truth.deleted_at.get(number, ()):
                 found.setdefault("deleted at another moment", []).append(f"{number} {gone}")
         return held.wrongs + [f"{len(those)} {what}: {sorted(those)[:SHOWN]}" for what, those in found.items()]
 
@@ -151,12 +151,12 @@ class Side:
 def _states(number: str, truth: Truth) -> set[str]:
     """The states that fit an incident which is not current; it may have left the filter before.
 
-    One that came back outside of the filter keeps the state that it had: nothing of it is asked any more.
+    One that came back and went again between two syncs, or came back outside of the filter, keeps the state that it
+    had: nothing is asked of what is gone already.
     """
-    for state, rows in (("deleted", truth.deleted), ("reclassified", truth.reclassified)):
-        if number in rows:
-            return {state} if rows[number]["active"] == "true" else {state, "left_filter"}
-    return {"left_filter", "deleted", "reclassified"} if number in truth.once else {"left_filter"}
+    once = truth.once.get(number, set())
+    row = truth.deleted.get(number) or truth.reclassified.get(number)
+    return once if row is not None and row["active"] == "true" else {*once, "left_filter"}
 
 
 def read_current(current: Current) -> Held:

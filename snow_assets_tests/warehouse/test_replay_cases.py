@@ -18,6 +18,7 @@ from snow_assets.pulls.sweep import Sweep
 from snow_assets.simulator import Knobs, Simulator, SimulatorServer
 from snow_assets.simulator.generate_platform import make_platform
 from snow_assets.simulator.knobs import Account
+from snow_assets.simulator.wire import Asked
 from snow_assets_tests.warehouse.replay import follow, mended_by
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -215,3 +216,19 @@ def test_an_archived_row_is_found_by_its_key(tmp_path: Path) -> None:
         follower.sync(verify_every=0.0)
         assert follower.held() == follower.true()
         assert follower.states() == {one: "deleted"}
+
+
+def test_a_row_that_is_back_and_changes_behind_the_slices_is_not_missing(tmp_path: Path) -> None:
+    with following(tmp_path, deletes="keys", verify_every=1e9) as follower:
+        sim, one = follower.sim, min(follower.true())
+        sim.delete("incident", one)
+        follower.sync()
+        sim.undelete(one)
+
+        def watch(asked: Asked) -> None:
+            if asked.params.get("sysparm_fields") == "sys_id,sys_updated_on,sys_mod_count":  # the sweep of the keys
+                sim.update("incident", one, short_description="changed behind the slices")
+
+        sim.watchers.append(watch)
+        follower.sync()
+        assert follower.held() == follower.true()
