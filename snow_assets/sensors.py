@@ -87,7 +87,7 @@ def run_requests(pull: str, due: Due, mode: str = "full") -> list[dg.RunRequest]
                 run_key=f"{pull}/plan/{due.failed}/{due.attempt}",
                 job_name=names.plan_job,
                 tags={**run_tags(pull, "plan"), ATTEMPT_TAG: str(due.attempt)},
-                run_config=plan_config(names, new=due.new),
+                run_config=plan_config(names, new=due.new, base=due.base),
             )
         ]
     if isinstance(due, LandSlices):

@@ -38,8 +38,8 @@ class RunSeen:
 class PlanRunSeen:
     """The newest run of the plan job, whoever started it: a schedule, a person, or the reconciler (``attempt`` > 1).
 
-    ``fix_first``: it failed, and would fail again as things are. ``new``: it was asked for a new plan. ``plan_id``: the
-    plan that it was about to write or to go on with, empty where it did not come so far.
+    ``fix_first``: it failed, and would fail again as things are. ``new``: it was asked for a new plan, ``base``: for a
+    new base. ``plan_id``: the plan that it was about to write or to go on with, empty where it did not come so far.
     """
 
     run_id: str
@@ -49,13 +49,15 @@ class PlanRunSeen:
     fix_first: bool = False
     new: bool = False
     plan_id: str = ""
+    base: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
     """What is known of a pull and its newest plan. ``missing`` are the keys not yet landed, in offset order.
 
-    ``plan_id`` is empty where nothing was ever planned.
+    ``published``: the plan is in the dataset and, of a delta pull, in the current rows. ``plan_id`` is empty where
+    nothing was ever planned.
     """
 
     pull: str
@@ -100,6 +102,7 @@ class PlanAgain:
     failed: str
     attempt: int
     new: bool = False
+    base: bool = False
 
 
 Due: TypeAlias = Nothing | PlanAgain | LandSlices | Publish
@@ -145,7 +148,7 @@ def _decide_planning(
     elif wait > 0:
         reason = f"planning failed {times}, try {planning.attempt + 1} in {_minutes(wait)}"
     else:
-        return PlanAgain(planning.run_id, planning.attempt + 1, planning.new)
+        return PlanAgain(planning.run_id, planning.attempt + 1, planning.new, planning.base)
     unfinished = situation.plan_id and not situation.published
     return Nothing(f"{reason}; {otherwise.reason}" if unfinished else reason)
 
@@ -199,6 +202,11 @@ def _decide_publish(situation: Situation, now: float, repair_attempts: int) -> D
         return Nothing(
             f"plan {situation.plan_id}: publishing was refused, see its run; where that is no mistake, "
             f"launch publish_{situation.pull} with accept: true"
+        )
+    if ended and max(ended, key=lambda run: run.ended or 0.0).fix_first:  # it sweeps
+        return Nothing(
+            f"plan {situation.plan_id}: the instance refused the credentials, see the run that publishes; "
+            f"launch pull_{situation.pull} when they are right"
         )
     if len(ended) > repair_attempts:
         return Nothing(f"plan {situation.plan_id}: publishing failed {len(ended)} times, giving up")

@@ -29,6 +29,7 @@ from snow_assets.assets.keys import (
 )
 from snow_assets.config import PullConfig
 from snow_assets.pulls import Landing, Plan, lease_holder, missing_keys, published_plan
+from snow_assets.pulls.current import home_of
 
 _RUNS_READ = 200  # newest runs of one plan that are looked at
 
@@ -78,14 +79,15 @@ def _plan_run(record: RunRecord) -> PlanRunSeen:
         ended=record.end_time or record.update_timestamp.timestamp(),
         attempt=int(run.tags.get(ATTEMPT_TAG, "1")),
         fix_first=FIX_FIRST_TAG in run.tags,
-        new=_asked_for_new(run),
+        new=_asked_for(run, "new"),
+        base=_asked_for(run, "base"),
         plan_id=run.tags.get(PLAN_TAG, ""),
     )
 
 
-def _asked_for_new(run: DagsterRun) -> bool:
+def _asked_for(run: DagsterRun, what: str) -> bool:
     part: object = run.run_config
-    for key in ("ops", PullNames(run.tags.get(PULL_TAG, "")).plan.to_python_identifier(), "config", "new"):
+    for key in ("ops", PullNames(run.tags.get(PULL_TAG, "")).plan.to_python_identifier(), "config", what):
         part = part.get(key) if isinstance(part, Mapping) else None
     return part is True
 
@@ -104,13 +106,16 @@ def look(
     if plan is None:
         busy = why_busy(PullNames(pull.name), holder, unfinished, backfills)
         return Situation(pull.name, "", (), (), published=False, busy=busy, planning=planning)
-    published = plan.plan_id <= (published_plan(landing) or "")
+    newest = published_plan(landing) or ""
+    published = plan.plan_id <= newest
+    # Of a delta pull, it is not done before the current rows are those of the dataset.
+    behind = published and pull.mode == plan.mode == "delta" and (published_plan(home_of(landing)) or "") < newest
     return Situation(
         pull=pull.name,
         plan_id=plan.plan_id,
         keys=plan.partition_keys,
         missing=() if published else _missing(plan, landing),
-        published=published,
+        published=published and not behind,
         runs=[_seen(record, alive=bool(holder)) for record in _records(instance, pull.name, plan.plan_id)],
         busy=why_busy(PullNames(pull.name), holder, unfinished, backfills),
         planning=planning,

@@ -82,7 +82,7 @@ class Location:
 
     def follow(self, due: Due) -> dg.ExecuteInProcessResult:
         """Run what is due, as the daemon would."""
-        [request] = run_requests("incidents", due)
+        [request] = run_requests("incidents", due, self.pull.mode)
         assert request.job_name is not None
         return self.run(request.job_name, tags=request.tags, config=request.run_config)
 

@@ -79,6 +79,7 @@ TABLE: list[tuple[str, Situation, Due | str]] = [
     ("complete after failures", situation([], failed(1), failed(2)), Publish("P", 1)),
     ("publishing failed", situation([], replace(PUBLISH_FAILED, ended=NOW)), "publishing failed, try 2 in 5 min"),
     ("publishing failed a while ago", situation([], PUBLISH_FAILED), Publish("P", 2)),
+    ("publishing not let in", situation([], replace(PUBLISH_FAILED, fix_first=True)), "refused the credentials"),
     ("publishing refused", situation([], replace(PUBLISH_FAILED, refused=True)), "accept: true"),
     ("never planned", Situation("p", "", (), (), published=False), "no plan yet"),
     ("planning failed just now", planned(planning(1)), "planning failed once, try 2 in 4 min"),
