@@ -25,7 +25,7 @@ from snow_assets.errors import ConfigError, LandingError
 from snow_assets.pulls.columns import PLAN_COLUMN, arrow_schema, repeating_columns
 from snow_assets.pulls.current import current
 from snow_assets.pulls.current_files import batches, conformed
-from snow_assets.pulls.dataset import PREFIX, last_commit, log_of, open_table
+from snow_assets.pulls.dataset import HOOKS, PREFIX, last_commit, log_of, open_table
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.seal import seal, unsealed
 from snow_assets.pulls.stores import DAMAGED
@@ -179,7 +179,11 @@ def _commit(
     properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)  # of another plan than was read
     with log_of(landing):
         table.create_write_transaction(
-            [*removed, *added], "append", Schema.from_arrow(schema), commit_properties=properties
+            [*removed, *added],
+            "append",
+            Schema.from_arrow(schema),
+            commit_properties=properties,
+            post_commithook_properties=HOOKS,
         )
         table.update_incremental()
 

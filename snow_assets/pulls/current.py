@@ -8,7 +8,7 @@ there is one commit, and the files that it takes out stay until ``vacuum``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
@@ -19,14 +19,24 @@ from snow_assets.errors import ConfigError, LandingError, LeaseHeld
 from snow_assets.pulls.current_files import STATE, fields_among, file_schema, files_of
 from snow_assets.pulls.current_keys import LIVE, Keys
 from snow_assets.pulls.current_rewrite import Rewrite
-from snow_assets.pulls.dataset import APPLICATION, PREFIX, add_columns, last_commit, log_of, open_table, published
+from snow_assets.pulls.dataset import (
+    APPLICATION,
+    CONFIGURATION,
+    HOOKS,
+    PREFIX,
+    add_columns,
+    last_commit,
+    log_of,
+    open_table,
+    published,
+)
 from snow_assets.pulls.landing import Landing
-from snow_assets.pulls.plan import moment_of
+from snow_assets.pulls.plan import moment_of, plan_in
+from snow_assets.pulls.table_log import LOG, TableLog
 from snow_assets.pulls.workspace import workspace
 
 MEMORY = "256MB"  # for the keys; the rows take about as much again, whatever the table's size
-ORPHANS = timedelta(days=1)  # age of files that no commit names, before they are taken for left behind
-CONFIGURATION = {"delta.checkpointInterval": "20", "delta.logRetentionDuration": "interval 30 days"}
+CHECKPOINTS = {"delta.checkpointInterval": "20"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,29 +100,34 @@ def bring_up(landing: Landing, pull: PullConfig) -> Current:
     return _current(home, _reopened(home), changed=True)
 
 
-def vacuum(landing: Landing, keep: timedelta, *, dry_run: bool = False) -> list[str]:
-    """Remove files of the table that no version of the last ``keep`` names; returns their paths. Cleans the log up.
+def vacuum(landing: Landing, before: datetime, *, dry_run: bool = False) -> list[str]:
+    """Forget the table's versions that were of no use after ``before`` (aware), with the files that only they name.
 
-    Files that no commit ever named may belong to one that is being made: they go when they are a day old. A dry run
+    Returns the paths of what is removed, those of the log among them. A file that no commit ever named goes once the
+    table has taken in the plan that wrote it: until then it may belong to a commit that is being made. A dry run
     changes nothing. Raises ``LandingError``.
     """
     home = home_of(landing)
     table = open_table(home)
     if table is None:
         return []
-    old: set[str] = set()
-    with log_of(home):
-        for full, age in ((False, keep), (True, max(keep, ORPHANS))):
-            hours = -(-int(age.total_seconds()) // 3600)
-            old.update(table.vacuum(hours, enforce_retention_duration=False, full=full))
-        if not dry_run:
-            table.cleanup_metadata()
-    there = {folder + name for folder in home.store.list("") for name in home.store.list(folder)}
-    removed = sorted(path for path in old if path in there or path.rpartition("/")[2].startswith("."))
-    # By ourselves: deltalake would write of it to the log, also where nothing is left to remove.
-    for path in () if dry_run else removed:
-        home.store.remove(path)
+    log = TableLog(home)
+    kept = log.kept_since(before)
+    named, once = log.named(kept), log.named(log.versions)
+    applied = last_commit(home, table).get("plan", "")
+    data = [path for path in home.store.sizes("") if not path.startswith(f"{LOG}/") and path not in named]
+    old = sorted(path for path in data if path in once or "" < _writer_of(path) <= applied)
+    removed = [*log.files_before(kept[0].number), *old]
+    if not dry_run:
+        log.cut(kept[0].number)
+        for path in old:
+            home.store.remove(path)
     return removed
+
+
+def _writer_of(path: str) -> str:
+    """The plan that wrote a file of the table, whole or not; ``""`` where its name does not say."""
+    return plan_in(path.rpartition("/")[2].lstrip("."))
 
 
 def _commit(home: Landing, table: DeltaTable | None, work: Rewrite, pull: PullConfig) -> None:
@@ -129,7 +144,9 @@ def _commit(home: Landing, table: DeltaTable | None, work: Rewrite, pull: PullCo
                 add_columns(table, schema)
             mode = "append" if work.is_delta else "overwrite"
             actions: list[AddAction | RemoveAction] = [*work.removed, *work.added]
-            table.create_write_transaction(actions, mode, schema, [STATE], commit_properties=properties)
+            table.create_write_transaction(
+                actions, mode, schema, [STATE], commit_properties=properties, post_commithook_properties=HOOKS
+            )
         return
     try:
         with log_of(home):
@@ -141,7 +158,7 @@ def _commit(home: Landing, table: DeltaTable | None, work: Rewrite, pull: PullCo
                 partition_by=[STATE],
                 name=f"{home.pull}.current",
                 description=pull.description,
-                configuration=CONFIGURATION,
+                configuration={**CONFIGURATION, **CHECKPOINTS},
                 commit_properties=properties,
             )
     except LandingError:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction, RemoveAction
 
-from snow_assets.errors import ConfigError, LandingError
+from snow_assets.errors import LandingError
 from snow_assets.pulls.columns import PLAN_COLUMN
 from snow_assets.pulls.current_files import (
     ADDED,
@@ -30,7 +30,7 @@ from snow_assets.pulls.current_files import (
 from snow_assets.pulls.current_keys import LIVE, Keys, ids_of
 from snow_assets.pulls.dataset import Dataset
 from snow_assets.pulls.landing import Landing
-from snow_assets.pulls.plan import moment_of
+from snow_assets.pulls.plan import plan_in
 
 Writers = Mapping[tuple[str, int], FileWriter]  # by state and part
 
@@ -71,7 +71,7 @@ class Rewrite:
                 self._keys.add_versions(number, file, self._cursor, path.partition("/")[0], self._after)
         marks = Landing(self._landing.pull, self._landing.beside("marks"))
         for path in marks.store.list(""):
-            plan = _plan_of(path.removesuffix(".parquet"))
+            plan = plan_in(path)
             if self._after < plan <= self.dataset.plan and plan >= self.dataset.base:
                 with _opened(marks, path) as file:
                     self._keys.add_marks(file.read(), marks.store.uri(path))
@@ -197,18 +197,8 @@ def _new_files(landing: Landing, dataset: Dataset, after: str) -> list[str]:
     """
     prefix = landing.location.rstrip("/") + "/"
     paths = sorted(uri.removeprefix(prefix) for uri in dataset.files)
-    compacted = [path for path in paths if not _plan_of(path) and _newest_in(landing, path) > after]
-    return compacted + [path for path in paths if _plan_of(path) > after]
-
-
-def _plan_of(path: str) -> str:
-    """The plan in whose folder a file lies, or ``""``."""
-    folder = path.partition("/")[0]
-    try:
-        moment_of(folder)
-    except ConfigError:
-        return ""
-    return folder
+    compacted = [path for path in paths if not plan_in(path) and _newest_in(landing, path) > after]
+    return compacted + [path for path in paths if plan_in(path) > after]
 
 
 def _newest_in(landing: Landing, path: str) -> str:

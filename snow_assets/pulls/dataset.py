@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
@@ -29,6 +29,9 @@ FALL = 0.10  # of the rows, or rise of the hidden share, that must be accepted b
 COMMITS_READ = 100  # newest ones, looked through for one of ours: maintenance commits come between
 APPLICATION = "snow_assets"
 PREFIX = "snow_assets."  # of our keys in a commit's metadata
+# Unless they are told not to, Delta writers forget versions after 30 days: ours go by a pull's ``keep``, or never.
+CONFIGURATION: dict[str, str | None] = {"delta.enableExpiredLogCleanup": "false"}
+HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)  # of tables that were made without it, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +300,9 @@ def _commit(
             if plan.is_delta:
                 add_columns(table, schema)
             mode = "append" if plan.is_delta else "overwrite"
-            table.create_write_transaction(list(actions), mode, schema, commit_properties=properties)
+            table.create_write_transaction(
+                list(actions), mode, schema, commit_properties=properties, post_commithook_properties=HOOKS
+            )
         return
     try:
         with log_of(landing):
@@ -308,6 +313,7 @@ def _commit(
                 mode="error",
                 name=landing.pull,
                 description=description,
+                configuration=CONFIGURATION,
                 commit_properties=properties,
             )
     except LandingError:
@@ -321,5 +327,5 @@ def add_columns(table: DeltaTable, schema: Schema) -> None:
     known = {field.name for field in table.schema().fields}
     new = [field for field in schema.fields if field.name not in known]
     if new:
-        table.alter.add_columns(new)
+        table.alter.add_columns(new, post_commithook_properties=HOOKS)
         table.update_incremental()

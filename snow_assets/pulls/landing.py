@@ -11,13 +11,12 @@ import pyarrow.parquet as pq
 
 from snow_assets.errors import FingerprintError, LandingError
 from snow_assets.pulls.ledger import FOOTER_KEY, Ledger
-from snow_assets.pulls.plan import OFFSET_DIGITS, Plan, Slice
+from snow_assets.pulls.plan import OFFSET_DIGITS, Plan, Slice, plan_in
 from snow_assets.pulls.seal import is_intact
 from snow_assets.pulls.stores import DAMAGED, LocalStore, Store, open_store
 
 PLAN_FILE = "plan.json"
 _AGAIN = "the next pull fetches its rows again"
-_PLAN_ID = re.compile(r"\d{8}T\d{6}Z")
 _SLICE_FILE = re.compile(rf"(\d{{{OFFSET_DIGITS}}})-(\d+)\.parquet(\.damaged|/)?")  # the ending: not to be read
 
 
@@ -76,7 +75,7 @@ class Landing:
     def taken_ids(self) -> list[str]:
         """Ids under which files of plans lie here, also where ``plan.json`` is gone, oldest first."""
         folders = [name.rstrip("/") for name in self.store.list("")]
-        return [name for name in folders if _PLAN_ID.fullmatch(name)]
+        return [name for name in folders if plan_in(name) == name]
 
     def read_plan(self, plan_id: str) -> Plan:
         """The plan of that id. Raises ``LandingError`` where there is none or it is damaged."""

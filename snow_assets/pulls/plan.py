@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from snow_assets.servicenow.exchange import DisplayValue
 FORMAT_VERSION = 1
 OFFSET_DIGITS = 10
 PLAN_ID_FORMAT = "%Y%m%dT%H%M%SZ"
+_PLAN_ID = re.compile(r"\d{8}T\d{6}Z(?![^-./])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,3 +174,9 @@ def moment_of(plan_id: str) -> datetime:
         return datetime.strptime(plan_id, PLAN_ID_FORMAT).replace(tzinfo=UTC)
     except ValueError as error:
         raise ConfigError("is not a plan id", key="plan", value=plan_id, hint="like 20261120T020000Z") from error
+
+
+def plan_in(path: str) -> str:
+    """The plan id that a name or a path begins with; ``""`` where it begins with none."""
+    match = _PLAN_ID.match(path)
+    return match[0] if match else ""

@@ -18,7 +18,7 @@ from snow_assets.pulls.compaction import COMPACTED
 from snow_assets.pulls.current import current, home_of, vacuum
 from snow_assets.pulls.dataset import open_table
 from snow_assets.pulls.landing import Landing
-from snow_assets.pulls.plan import moment_of
+from snow_assets.pulls.plan import moment_of, plan_in
 from snow_assets.pulls.stores import RETIRED, Store
 from snow_assets.pulls.table_log import TableLog, Version
 
@@ -88,7 +88,7 @@ def prune(landing: Landing, pull: PullConfig, now: datetime, *, dry_run: bool = 
     )
     if not dry_run:
         _remove(landing, log, found)
-    return _with_current(landing, pruned, keep)
+    return _with_current(landing, pruned)
 
 
 def keep_of(pull: PullConfig) -> timedelta:
@@ -154,7 +154,7 @@ def _idle_marks(landing: Landing, kept: list[Version], before: datetime) -> Iter
     ours = kept[0].ours if kept else {}
     oldest = ours.get("base") or ours.get("plan", "")
     for name in landing.beside(_MARKS).list(""):
-        plan_id = _plan_of(name)
+        plan_id = plan_in(name)
         if plan_id and plan_id < oldest and moment_of(plan_id) < before:
             yield _MARKS, name
 
@@ -162,27 +162,15 @@ def _idle_marks(landing: Landing, kept: list[Version], before: datetime) -> Iter
 def _idle_sweeps(landing: Landing, newest: str, before: datetime) -> Iterator[tuple[str, str]]:
     """Swept keys of plans that were published since: a sweep that ended leaves none."""
     for name in landing.beside(_SWEEPS).list(""):
-        plan_id = _plan_of(name)
+        plan_id = plan_in(name)
         if plan_id and plan_id <= newest and moment_of(plan_id) < before:
             yield _SWEEPS, name
-
-
-def _plan_of(name: str) -> str:
-    """The plan id that a name begins with, or ``""``."""
-    plan_id = name[:16]
-    try:
-        moment_of(plan_id)
-    except ConfigError:
-        return ""
-    return plan_id
 
 
 def _partition_keys(landing: Landing, plan_id: str) -> Iterable[str]:
     try:
         return landing.read_plan(plan_id).partition_keys
-    except (
-        LandingError
-    ):  # it has no plan.json that could be read: whoever cleans keys up goes by the plans that are left
+    except LandingError:  # it has no plan.json that could be read: keys are cleaned up by the plans that are left
         return ()
 
 
@@ -219,11 +207,11 @@ def _remove(landing: Landing, log: TableLog | None, found: _Found) -> None:
     landing.sweep()
 
 
-def _with_current(landing: Landing, pruned: Pruned, keep: timedelta) -> Pruned:
-    """Also the files of the table of current rows that no kept version of it names."""
+def _with_current(landing: Landing, pruned: Pruned) -> Pruned:
+    """Also the files of the table of current rows that no kept version of it names, and of its log."""
     home = home_of(landing)
     sizes = home.store.sizes("")
-    gone = vacuum(landing, keep, dry_run=pruned.dry_run)
+    gone = vacuum(landing, pruned.before, dry_run=pruned.dry_run)
     size = sum(sizes.get(path, 0) for path in gone)
     files = tuple(home.store.uri(path) for path in gone)
     return replace(pruned, files=(*pruned.files, *files), size=pruned.size + size)

@@ -62,10 +62,11 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
 
 
 def texts(made: Made) -> dict[str, tuple[str, str]]:
-    """State and short description of every row, by number."""
+    """State and short description of every row, by number and in that order: files hold them in any."""
     now = current(made.landing)
     assert now is not None
-    return {row["number"]["value"]: (row["_state"], row["short_description"]["value"]) for row in rows_of(now).values()}
+    rows = sorted(rows_of(now).values(), key=lambda row: str(row["number"]["value"]))
+    return {row["number"]["value"]: (row["_state"], row["short_description"]["value"]) for row in rows}
 
 
 def test_the_later_observation_wins_though_the_clock_stands_still_or_goes_back(made: Made) -> None:
@@ -239,16 +240,17 @@ def test_a_reader_that_began_before_reads_on_until_the_vacuum(made: Made) -> Non
 
     young = Path(after.files[0]).with_name("of-a-commit-that-is-being-made.parquet")
     young.write_bytes(b"")
-    assert vacuum(made.landing, timedelta(days=1)) == []
+    assert vacuum(made.landing, datetime.now(UTC) - timedelta(days=1)) == []
     replaced = sorted(set(before.files) - set(after.files))
-    removed = [str(Path(after.location, path)) for path in vacuum(made.landing, timedelta(0), dry_run=True)]
-    assert removed == replaced
+    log, *removed = vacuum(made.landing, datetime.now(UTC), dry_run=True)
+    assert log == f"_delta_log/{before.version:020}.json"
+    assert [str(Path(after.location, path)) for path in removed] == replaced
     assert all(Path(path).exists() for path in replaced)
-    vacuum(made.landing, timedelta(0))
+    vacuum(made.landing, datetime.now(UTC))
     assert not any(Path(path).exists() for path in replaced)
     assert young.exists()
     assert len(rows_of(after)) == 30
-    assert vacuum(made.landing, timedelta(0)) == []
+    assert vacuum(made.landing, datetime.now(UTC)) == []
 
 
 def test_delta_readers_see_one_row_each_with_its_state(made: Made) -> None:
@@ -278,7 +280,7 @@ def test_a_dataset_begun_anew_is_built_from_its_base_on(made: Made) -> None:
 
 
 def test_the_log_is_kept_short_by_checkpoints(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MODULE, "CONFIGURATION", {"delta.checkpointInterval": "2"})
+    monkeypatch.setattr(MODULE, "CHECKPOINTS", {"delta.checkpointInterval": "2"})
     for number in range(4):
         made.publish(plan(number), [row(number)])
         bring_up(made.landing, made.pull)
@@ -320,7 +322,7 @@ def test_an_object_store_holds_the_table_as_well(tmp_path: Path, monkeypatch: py
     )
     local = replace(now, files=tuple(map(_path, now.files)), gone_files=tuple(map(_path, now.gone_files)))
     assert [one["short_description"]["value"] for one in rows_of(local).values()].count("new") == 1
-    assert len(vacuum(made.landing, timedelta(0))) == 1
+    assert len(vacuum(made.landing, datetime.now(UTC))) == 2  # a file and its version
 
 
 def _path(uri: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,12 +19,14 @@ from deltalake.exceptions import DeltaError
 from snow_assets.errors import ConfigError, LandingError
 from snow_assets.pulls import Landing, published, published_chain
 from snow_assets.pulls.compaction import compact
-from snow_assets.pulls.current import bring_up, current, home_of
+from snow_assets.pulls.current import bring_up, home_of
+from snow_assets.pulls.current_files import files_of
+from snow_assets.pulls.current_keys import LIVE
 from snow_assets.pulls.object_store import ObjectStore
 from snow_assets.pulls.retention import Pruned, prune
 from snow_assets.pulls.stores import LocalStore
 from snow_assets_tests.pulls.conftest import Workbench
-from snow_assets_tests.pulls.lives import commit_at, content, day, live, plan_of, rows_of, tree
+from snow_assets_tests.pulls.lives import ROWS, commit_at, content, day, live, plan_of, rows_of, tree
 from snow_assets_tests.pulls.made import Made
 
 DAYS = 12
@@ -192,14 +196,14 @@ def test_the_next_delta_goes_on_after_pruning(own: Workbench, monkeypatch: pytes
     assert _descriptions(own.landing) == truth
 
 
-def _descriptions(landing: Landing) -> dict[str, str]:
-    now = current(landing)
-    assert now is not None
+def _descriptions(landing: Landing, version: int | None = None) -> dict[str, str]:
+    """Of the live rows, now or in a version of the table of current rows."""
     home = home_of(landing)
     rows = []
-    for uri in now.files:
-        with home.parquet(uri.removeprefix(f"{home.location}/")) as file:
-            rows += file.read(columns=["sys_id", "short_description"]).to_pylist()
+    for file in files_of(DeltaTable(home.delta_location, version=version)):
+        if file.state == LIVE:
+            with home.parquet(file.path) as opened:
+                rows += opened.read(columns=["sys_id", "short_description"]).to_pylist()
     return {row["sys_id"]["value"]: row["short_description"]["value"] for row in rows}
 
 
@@ -275,6 +279,40 @@ def test_a_pull_that_keeps_everything_or_has_a_damaged_log_is_refused_with_nothi
     with pytest.raises(LandingError, match="_delta_log"):
         prune(made.landing, made.pull, day(DAYS))
     assert tree(data) == before
+
+
+def test_versions_go_by_keep_alone_also_those_that_delta_would_forget_after_30_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Made.at(tmp_path)
+    today = datetime.now(UTC).replace(microsecond=0)
+    monkeypatch.setattr(sys.modules["snow_assets.pulls.current"], "CHECKPOINTS", {"delta.checkpointInterval": "2"})
+    before = []
+    for number, age in enumerate((90, 20, 19, 18, 17)):
+        moment = today - timedelta(days=age)
+        monkeypatch.setattr("snow_assets.pulls.current_files._now", lambda at=moment: int(at.timestamp() * 1000))
+        version = made.publish(f"{moment:%Y%m%dT%H%M%SZ}", rows_of(number)).version
+        if not number:
+            DeltaTable(made.landing.delta_location).alter.set_table_properties({"delta.checkpointInterval": "2"})
+            commit_at(made.landing, version + 1, moment)
+        commit_at(made.landing, version, moment)
+        home = home_of(made.landing)
+        commit_at(home, bring_up(made.landing, made.pull).version, moment)
+        for path in Path(home.location).rglob("*.parquet"):
+            if path.stat().st_mtime > moment.timestamp() + 60:
+                os.utime(path, (moment.timestamp(), moment.timestamp()))
+        before.append(_descriptions(made.landing))
+    for keep in (60.0, 30.0):  # until day 20, the first one was what readers saw
+        prune(made.landing, keeping(made, keep).pull, datetime.now(UTC))
+        assert content(made.landing, 0)[0] == ROWS
+        for version, descriptions in enumerate(before):
+            assert _descriptions(made.landing, version) == descriptions
+    prune(made.landing, keeping(made, 19.5).pull, datetime.now(UTC))
+    with pytest.raises(DeltaError):
+        DeltaTable(home_of(made.landing).delta_location, version=0)
+    assert _descriptions(made.landing, 1) == before[1]
+    assert _descriptions(made.landing) == before[-1]
+    assert on_disk(home_of(made.landing)) == set().union(*(named(home_of(made.landing), each) for each in range(1, 5)))
 
 
 def test_a_landing_where_nothing_was_published_keeps_its_newest_plan(made: Made, tmp_path: Path) -> None:
