@@ -167,18 +167,21 @@ def totals_results(totals: Totals, pull: PullConfig) -> list[dg.AssetCheckResult
 def sweep_results(found: Sweep) -> list[dg.AssetCheckResult]:
     """WARN where deletes are unknown, and where rows had to be mended that the cursor did not show."""
     mended = {"missed": found.missed, "restored": found.restored, "changed": found.changed}
+    compared = "verify" in found.kinds
     return [
         dg.AssetCheckResult(
             check_name=DELETES_KNOWN,
             passed=not found.unknown,
             severity=dg.AssetCheckSeverity.WARN,
+            description=found.unknown or None,
             metadata={"unknown": found.unknown} if found.unknown else {},
         ),
         dg.AssetCheckResult(
             check_name=VERIFIED,
             passed=not any(mended.values()),
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={**mended, "compared": "verify" in found.kinds},
+            description="The keys of all rows were compared." if compared else "No verification was due.",
+            metadata={**mended, "compared": compared},
         ),
     ]
 

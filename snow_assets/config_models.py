@@ -171,7 +171,7 @@ class PullConfig(Section):
     schedule: Annotated[Schedule, BeforeValidator(schedule_of)] | None = None
     description: str = ""
     repair_attempts: Annotated[Count, Field(ge=0, le=100)] = 3
-    group: GroupName = "servicenow"
+    group: GroupName | None = None
     slices_per_run: Annotated[Count, Field(ge=1, le=10_000)] = 250
 
     @field_validator("name")
@@ -199,6 +199,11 @@ class PullConfig(Section):
         if self.attachments and self.key:
             raise ValueError("attachments belong to rows with a sys_id, so the pull cannot have a key of its own")
         return self
+
+    @property
+    def asset_group(self) -> str:
+        """The group of the pull's assets: their names, ``plan`` or ``slices``, are the same in every pull."""
+        return self.group or f"servicenow_{self.name}"
 
     @property
     def delta_fields(self) -> tuple[str, ...]:

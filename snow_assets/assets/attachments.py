@@ -40,7 +40,7 @@ def attachments_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition
                 FILES_LANDED, asset=names.attachments, description="Every wanted file is there, of its size and hash."
             )
         ],
-        group_name=pull.group,
+        group_name=pull.asset_group,
         kinds={"servicenow", "file"},
         pool=pool,
         description=f"Files attached to the rows of pull `{pull.name}`, and a table of them. What landed is not "

@@ -33,7 +33,7 @@ def corpus_asset(pull: PullConfig) -> dg.AssetsDefinition:
                 "count but for what is explained.",
             )
         ],
-        group_name=pull.group,
+        group_name=pull.asset_group,
         kinds={"parquet", "json"},
         description=f"The live rows of pull `{pull.name}` as one Parquet file and one file of raw records, by sys_id.",
         tags={"snow/table": pull.table},

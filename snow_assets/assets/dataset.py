@@ -44,7 +44,7 @@ def totals_asset(pull: PullConfig) -> dg.AssetsDefinition:
         key=names.totals,
         deps=[names.slices, names.sweep] if pull.mode == "delta" else [names.slices],
         check_specs=checks.totals_specs(names),
-        group_name=pull.group,
+        group_name=pull.asset_group,
         kinds={"json"},
         description=f"Receipt of pull `{pull.name}`: counted by the instance against landed, every difference with its "
         "cause. Fails while slices are missing.",
@@ -78,7 +78,7 @@ def dataset_asset(pull: PullConfig) -> dg.AssetsDefinition:
         key=names.dataset,
         deps=[names.totals],
         check_specs=checks.dataset_specs(names),
-        group_name=pull.group,
+        group_name=pull.asset_group,
         kinds={"deltalake", "parquet"},
         description=_described(pull),
         metadata={"dagster/table_name": f"servicenow.{pull.name}"},

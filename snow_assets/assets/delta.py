@@ -17,6 +17,8 @@ from snow_assets.assets.metadata import current_metadata, sweep_metadata
 from snow_assets.config import PullConfig
 from snow_assets.errors import CredentialsError, PublishRefused
 from snow_assets.pulls import bring_up, sweep
+from snow_assets.pulls.plan import moment_of
+from snow_assets.pulls.schema import read_schema
 from snow_assets.resources import LandingResource, ServiceNowResource
 
 
@@ -35,7 +37,7 @@ def sweep_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
         key=names.sweep,
         deps=[names.slices],
         check_specs=checks.sweep_specs(names),
-        group_name=pull.group,
+        group_name=pull.asset_group,
         kinds={"servicenow", "parquet"},
         pool=pool,
         description=f"What the cursor of pull `{pull.name}` cannot show: rows that left its filter, were deleted or "
@@ -75,7 +77,7 @@ def current_asset(pull: PullConfig) -> dg.AssetsDefinition:
     @dg.asset(
         key=names.current,
         deps=[names.dataset],
-        group_name=pull.group,
+        group_name=pull.asset_group,
         kinds={"deltalake", "parquet"},
         description=f"The newest version of each row of pull `{pull.name}`; rows that went away are marked, and lie in "
         "files of their own.",
@@ -86,6 +88,8 @@ def current_asset(pull: PullConfig) -> dg.AssetsDefinition:
         store = landing.open(pull.name)
         with failures(), hold(store, context, queue=True):
             found = bring_up(store, pull)
-        return dg.MaterializeResult(metadata=current_metadata(found))
+        return dg.MaterializeResult(
+            metadata=current_metadata(found, moment_of(found.plan), read_schema(store, found.plan))
+        )
 
     return current

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,18 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 72  # of a chart made of text
 _CHARTS = 5  # newest runs drawn
 CELL_TYPE = "struct<display_value, value, link>"  # all three are strings
+_SWEEPS = {
+    "left": "the window without the query",
+    "verify": "the keys of all rows",
+    "audit": "the log of deletions",
+}
+_CURRENT_COLUMNS = (
+    (PLAN_COLUMN, "string", "the plan that saw this version of the row"),
+    ("_deleted_at", "timestamp", "UTC: when the row was deleted, or when that was noticed; else null"),
+    ("_deleted_by", "string", "how it was noticed: audit (the log of deletions), keys or sweep"),
+    ("_left_at", "timestamp", "UTC: when the row left the filter or was reclassified; else null"),
+    ("_state", "string", "live, deleted, left_filter or reclassified: the partition, so that live rows lie apart"),
+)
 
 
 def totals_metadata(totals: Totals) -> dict[str, dg.MetadataValue]:
@@ -42,12 +55,15 @@ def sweep_metadata(found: Sweep) -> dict[str, dg.MetadataValue]:
     """What a sweep found, as figures that the UI plots, and what it has to say."""
     metadata: dict[str, dg.MetadataValue] = {
         "plan_id": dg.MetadataValue.text(found.plan),
+        "sweeps": dg.MetadataValue.text(
+            ", ".join(_SWEEPS.get(kind, kind) for kind in found.kinds) or "none was needed"
+        ),
         "swept": dg.MetadataValue.int(found.swept),
         "mended": dg.MetadataValue.int(found.missed + found.restored + found.changed),
         "left_filter": dg.MetadataValue.int(found.left_filter),
         "reclassified": dg.MetadataValue.int(found.reclassified),
         "deleted": dg.MetadataValue.int(sum(found.deleted.values())),
-        "seconds": dg.MetadataValue.float(found.seconds),
+        "seconds": dg.MetadataValue.float(round(found.seconds, 3)),
         "requests": dg.MetadataValue.int(int(found.cost.get("requests", 0))),
     }
     lines = [line for line in (found.unknown, *found.notes) if line]
@@ -56,16 +72,19 @@ def sweep_metadata(found: Sweep) -> dict[str, dg.MetadataValue]:
     return metadata
 
 
-def current_metadata(now: Current) -> dict[str, dg.MetadataValue]:
+def current_metadata(now: Current, as_of: datetime, schema: TableSchema | None) -> dict[str, dg.MetadataValue]:
     """What the catalogue shows of the current rows."""
+    columns = [*column_schema(now.fields, schema).columns, *(dg.TableColumn(*column) for column in _CURRENT_COLUMNS)]
     return {
         "dagster/row_count": dg.MetadataValue.int(now.rows),
+        "dagster/column_schema": dg.MetadataValue.table_schema(dg.TableSchema(columns=columns)),
         "dagster/uri": dg.MetadataValue.text(_uri(now.location)),
         "deleted": dg.MetadataValue.int(now.deleted),
         "left": dg.MetadataValue.int(now.left),
         "version": dg.MetadataValue.int(now.version),
         "files": dg.MetadataValue.int(len(now.files)),
         "plan_id": dg.MetadataValue.text(now.plan),
+        "as_of": dg.MetadataValue.timestamp(as_of),
     }
 
 

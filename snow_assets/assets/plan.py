@@ -30,7 +30,7 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=names.plan,
-        group_name=pull.group,
+        group_name=pull.asset_group,
         kinds={"servicenow"},
         pool=pool,
         check_specs=checks.plan_specs(names),

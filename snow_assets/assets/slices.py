@@ -44,7 +44,7 @@ def slices_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
         backfill_policy=policy,
         output_required=False,
         check_specs=slices_specs(names),
-        group_name=pull.group,
+        group_name=pull.asset_group,
         kinds={"servicenow", "parquet"},
         pool=pool,
         description=f"Slices of pull `{pull.name}`, {_cut(pull)}. A slice that has landed is adopted, "

@@ -10,6 +10,9 @@ import pytest
 
 from snow_assets.assets.due import Due, LandSlices, Nothing, PlanAgain, Publish
 from snow_assets.assets.keys import PullNames, plan_config, publish_config
+from snow_assets.assets.metadata import sweep_metadata
+from snow_assets.checks import sweep_results
+from snow_assets.pulls import Sweep
 from snow_assets.pulls.current import current
 from snow_assets.simulator import Simulator, SimulatorServer
 from snow_assets_tests.assets.conftest import Location, settings
@@ -123,6 +126,10 @@ def test_the_ui_shows_the_columns_of_current_rows_and_what_a_sweep_compared(delt
     descriptions = {column.name: column.description for column in columns.columns}
     assert descriptions["number"] == "Number: string"
     assert list(descriptions)[-5:] == ["_plan", "_deleted_at", "_deleted_by", "_left_at", "_state"]
-    assert events[NAMES.sweep]["sweeps"].value == "the keys of all rows"
-    [verified] = [check for check in result.get_asset_check_evaluations() if check.check_name == "verified"]
-    assert verified.description == "The keys of all rows were compared."
+    assert events[NAMES.sweep]["sweeps"].value == "none was needed"
+    compared = Sweep("incidents", "20261101T000000Z", kinds=("verify", "audit"), unknown="deletes are unknown")
+    assert sweep_metadata(compared)["sweeps"].value == "the keys of all rows, the log of deletions"
+    assert [each.description for each in sweep_results(compared)] == [
+        "deletes are unknown",
+        "The keys of all rows were compared.",
+    ]
