@@ -203,7 +203,7 @@ class PullConfig(Section):
     @property
     def asset_group(self) -> str:
         """The group of the pull's assets: their names, ``plan`` or ``slices``, are the same in every pull."""
-        return self.group or f"servicenow_{self.name}"
+        return self.group or self.name
 
     @property
     def delta_fields(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from snow_assets.definitions import build_definitions
 EXPECTED = {
     "servicenow/incidents/plan": {
         "deps": [],
-        "group": "servicenow_incidents",
+        "group": "incidents",
         "kinds": ["servicenow"],
         "partitions": None,
         "checks": ["schema"],
@@ -21,7 +21,7 @@ EXPECTED = {
     },
     "servicenow/incidents/slices": {
         "deps": ["servicenow/incidents/plan"],
-        "group": "servicenow_incidents",
+        "group": "incidents",
         "kinds": ["parquet", "servicenow"],
         "partitions": "servicenow/incidents/slices",
         "checks": ["slices_landed"],
@@ -29,7 +29,7 @@ EXPECTED = {
     },
     "servicenow/incidents/totals": {
         "deps": ["servicenow/incidents/slices"],
-        "group": "servicenow_incidents",
+        "group": "incidents",
         "kinds": ["json"],
         "partitions": None,
         "checks": ["complete", "count_agrees", "hidden_rows"],
@@ -37,7 +37,7 @@ EXPECTED = {
     },
     "servicenow/incidents": {
         "deps": ["servicenow/incidents/totals"],
-        "group": "servicenow_incidents",
+        "group": "incidents",
         "kinds": ["deltalake", "parquet"],
         "partitions": None,
         "checks": ["acceptable"],
