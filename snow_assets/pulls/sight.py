@@ -12,20 +12,17 @@ when that is accepted by name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from snow_assets.config import PullConfig
-from snow_assets.errors import ForbiddenError, PublishRefused, RequestFailed
+from snow_assets.errors import ForbiddenError, PublishRefused
 from snow_assets.pulls.ledger import Ledger
 from snow_assets.pulls.plan import Plan, Slice
 from snow_assets.servicenow.account import rows
 from snow_assets.servicenow.boundaries import is_usable
-from snow_assets.servicenow.exchange import Answer, Procedure, Tally
-from snow_assets.servicenow.pages import check_page, total_count
+from snow_assets.servicenow.exchange import Procedure, Tally
+from snow_assets.servicenow.named import EVERYTHING, look_for, narrow_reading
 from snow_assets.servicenow.proof import Cause, RangeProof
-from snow_assets.servicenow.query import EncodedQuery
-from snow_assets.servicenow.reading import Reading, is_of_the_row, list_request
-from snow_assets.servicenow.retry import TooHeavy, fetch
+from snow_assets.servicenow.reading import Reading
 
 FIRST_ROWS = 20  # of slices
 LOOKS = 3  # sessions that must agree
@@ -60,16 +57,18 @@ def look_again(plan: Plan, reading: Reading, tally: Tally) -> Procedure[tuple[Ca
 
 
 def _ask_witnesses(reading: Reading, witnesses: Sequence[str], tally: Tally) -> Procedure[tuple[Cause, ...]]:
+    narrow = narrow_reading(reading.table, (), "false", reading.policy)
     for _ in range(LOOKS):
-        look = yield from _look_for(reading, witnesses, tally)
-        unseen = sorted(look.asked - look.shown)
-        if len(unseen) <= FALL * len(look.asked) or (len(unseen) < FEW and look.shown):
+        look = yield from look_for(narrow, EVERYTHING, witnesses, tally)
+        asked = set(witnesses) - look.unreadable  # one that fails alone bears no witness
+        unseen = sorted(asked - look.shown.keys())
+        if len(unseen) <= FALL * len(asked) or (len(unseen) < FEW and look.shown):
             return ()
+    counted = (look.counted or 0) - len(look.unreadable)
     # More than were asked for: such a count is a lie, and a row that was deleted is not hidden by it.
-    known = look.counted is not None and look.counted <= len(look.asked)
-    hidden = max(0, (look.counted or 0) - len(look.shown)) if known else 0
-    said = f"{len(unseen)} of {len(look.asked)} rows that it saw before"
-    if _is_lost(len(look.asked), len(unseen), hidden):
+    hidden = max(0, counted - len(look.shown)) if counted <= len(asked) else 0
+    said = f"{len(unseen)} of {len(asked)} rows that it saw before"
+    if _is_lost(len(asked), len(unseen), hidden):
         raise _lost(reading, said)
     if len(unseen) < FEW:
         return ()
@@ -80,43 +79,6 @@ def _is_lost(asked: int, unseen: int, hidden: int) -> bool:
     """Whether many witnesses are hidden, or most are gone."""
     many_hidden = hidden == asked or (hidden >= FEW and hidden > HIDDEN * asked)
     return many_hidden or (asked >= ENOUGH and unseen > ABSENT * asked)
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """Which of the witnesses could be asked for, which of them were shown, and how many the instance counts."""
-
-    asked: set[str]
-    shown: set[str]
-    counted: int | None
-
-
-def _look_for(reading: Reading, asked: Sequence[str], tally: Tally) -> Procedure[_Look]:
-    """Ask for rows by their sys_ids, in halves where that is too heavy. One that fails alone bears no witness."""
-    term = "sys_idIN" + ",".join(asked)
-    request = list_request(
-        reading, [term], limit=len(asked), purpose="lookup", count=True, narrow=True, fresh=True, query=EncodedQuery()
-    )
-
-    def check(answer: Answer) -> _Look:
-        page = check_page(answer, request, reading.decoder)
-        return _Look(set(asked), set(asked) & set(page.ids), total_count(answer))
-
-    try:
-        look = yield from fetch(request, check, reading.policy, tally, can_halve=len(asked) > 1)
-    except TooHeavy:
-        middle = len(asked) // 2
-        left = yield from _look_for(reading, asked[:middle], tally)
-        right = yield from _look_for(reading, asked[middle:], tally)
-        counted = None if left.counted is None or right.counted is None else left.counted + right.counted
-        return _Look(left.asked | right.asked, left.shown | right.shown, counted)
-    except RequestFailed as error:
-        if not is_of_the_row(error):
-            raise
-        return _Look(set(), set(), 0)
-    tally.rows += len(look.shown)
-    tally.counts += 1
-    return look
 
 
 def _look_at_table(reading: Reading, tally: Tally) -> Procedure[None]:
