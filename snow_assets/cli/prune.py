@@ -82,14 +82,14 @@ def compact(app: App, name: str) -> None:
 
 
 def _chosen(app: App, name: str | None, keep: str | None) -> list[PullConfig]:
-    """The pulls, with ``--keep`` in the place of what they declare."""
-    pulls = [app.settings.pull(name)] if name else list(app.settings.pulls.values())
-    if keep is not None:
-        seconds = _seconds(keep)
-        return [pull.model_copy(update={"keep": seconds}) for pull in pulls]
-    chosen = pulls if name else [pull for pull in pulls if pull.keep is not None]
+    """The pull, or all that declare it, with ``--keep`` in the place of what they declare."""
+    seconds = None if keep is None else _seconds(keep)
+    every = app.settings.pulls.values()
+    chosen = [app.settings.pull(name)] if name else [pull for pull in every if pull.keep is not None]
+    if chosen and seconds is not None:
+        return [pull.model_copy(update={"keep": seconds}) for pull in chosen]
     if not chosen or chosen[0].keep is None:
-        hint = "set keep: 30d in pulls.yaml, or say --keep 30d"
+        hint = "set keep: 30d in pulls.yaml, or say NAME --keep 30d"
         value = name or app.settings.path
         raise ConfigError("keeps everything: there is no keep", key="pull" if name else "pulls", value=value, hint=hint)
     return chosen

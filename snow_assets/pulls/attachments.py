@@ -116,8 +116,8 @@ def sync_attachments(
             for each in files.run(joined_rows(joined), unsure=_unsure(listing, read_attachments(landing))):
                 outcome.add(each)
         found = _found(pull, home, listing, outcome, files)
+        home.store.remove_folder(listing.plan.plan_id)  # before: a finished run's listing is not gone on with
         _publish(connection, outcome.path, store, found)
-    home.store.remove_folder(listing.plan.plan_id)
     return found, files.stopped or _error(found)
 
 

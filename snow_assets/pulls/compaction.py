@@ -105,12 +105,12 @@ def compact(landing: Landing, pull: PullConfig) -> Compacted:
 
 def _remove_orphans(landing: Landing) -> None:
     """Files that a dead compaction left: no version names them, and the lease tells that nobody is writing them."""
+    landing.store.remove_scratch(COMPACTED)
     names = landing.store.list(COMPACTED)
     if not names:
         return
     log = TableLog(landing)
     named = log.named(log.versions)
-    landing.store.remove_scratch(COMPACTED)
     for path in (f"{COMPACTED}/{name}" for name in names):
         if path not in named:
             landing.store.remove(path)

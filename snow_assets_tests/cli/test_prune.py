@@ -56,6 +56,8 @@ def test_without_a_name_the_pulls_that_declare_it_are_pruned_and_no_dagster_home
     done = folder.call("prune", "--json")
     assert [pull["pull"] for pull in done.json["pulls"]] == ["incidents"]
     assert bench.landing.store.sizes("") == before  # nothing is 30 days old
+    done = folder.call("prune", "--dry-run", "--json", *NOW)
+    assert [pull["pull"] for pull in done.json["pulls"]] == ["incidents"]  # the others keep everything
     assert not (folder.path / ".dagster").exists()
 
 
