@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
+from urllib.parse import quote
 
 from snow_assets.errors import RequestFailed
 from snow_assets.servicenow.account import UNREADABLE, count, text
@@ -21,6 +22,8 @@ from snow_assets.servicenow.reading import RangeState, Reading, is_of_the_row, l
 from snow_assets.servicenow.retry import RetryPolicy, TooHeavy, fetch
 
 NAMED: Final = 100  # sys_ids in one request: 3,500 of the 8,000 characters of an address
+ADDRESS: Final = 7_400  # characters of an address that a query and its sys_ids may take
+ID_LENGTH: Final = 35  # of a sys_id and its comma, encoded
 LOOKS: Final = 3  # sessions that must not show a row before it counts as absent
 SAMPLE: Final = 20  # rows on which a way of counting is tried
 EVERYTHING: Final = EncodedQuery()
@@ -58,9 +61,10 @@ def narrow_reading(table: str, fields: Sequence[str], display_value: DisplayValu
     return Reading(table, EVERYTHING, names, display_value, NAMED, DictDecoder(), policy)
 
 
-def listed(sys_ids: Iterable[str], groups: int = 1) -> Iterator[list[str]]:
-    """Lists of sys_ids that fit into one request's address, in a query of so many ^NQ groups."""
-    most = max(1, NAMED // max(1, groups))
+def listed(sys_ids: Iterable[str], query: EncodedQuery) -> Iterator[list[str]]:
+    """Lists of sys_ids that fit into one request's address, in each ^NQ group of a query."""
+    room = (ADDRESS - len(quote(query.where()))) // ID_LENGTH
+    most = max(1, min(NAMED, room) // max(1, len(query.groups)))
     gathered: list[str] = []
     for sys_id in sys_ids:
         gathered.append(sys_id)
@@ -109,7 +113,7 @@ def find(reading: Reading, query: EncodedQuery, asked: Collection[str], tally: T
     """Those of ``asked`` that ``query`` shows, each looked for in up to ``LOOKS`` sessions; it counts nothing."""
     found = Look(counted=None)
     for _ in range(LOOKS):
-        for batch in listed(sorted(set(asked) - found.there), len(query.groups)):
+        for batch in listed(sorted(set(asked) - found.there), query):
             found.add((yield from look_for(reading, query, batch, tally)))
     return found
 

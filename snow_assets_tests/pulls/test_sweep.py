@@ -75,6 +75,15 @@ def test_a_filter_of_several_groups_is_repeated_in_each(server: SimulatorServer,
     assert active.marks(active.swept()) == {closed: ("left_filter", "sweep", "")}
 
 
+def test_a_long_filter_leaves_less_room_for_the_sys_ids_beside_it(server: SimulatorServer, tmp_path: Path) -> None:
+    words = "".join(f"^short_descriptionNOT LIKEword{number:05}" for number in range(150))
+    active = Deltas(server, tmp_path / "data", query=f"number!=1{words}", deletes="off")
+    active.base()
+    for sys_id in active.ids_of()[:80]:
+        active.sim.update("incident", sys_id, short_description="word00001")
+    assert active.swept().left_filter == 80
+
+
 def test_a_verification_mends_what_the_cursor_cannot_show(every: Deltas) -> None:
     every.base()
     quiet, back, gone, *_ = every.ids_of()
