@@ -17,7 +17,7 @@ from typing import Final
 import pyarrow.parquet as pq
 
 from snow_assets.config import PullConfig
-from snow_assets.errors import LandingError, PlanIncomplete, PublishRefused
+from snow_assets.errors import LandingError, PlanIncomplete, PublishRefused, QueryError
 from snow_assets.pulls.current import Current, bring_up, home_of
 from snow_assets.pulls.deletes import Judged, judge
 from snow_assets.pulls.landing import Landing
@@ -27,7 +27,7 @@ from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.sweep_books import MARKED, Books
 from snow_assets.pulls.sweep_record import SWEEP_FILE, Sweep, read_sweep
 from snow_assets.pulls.swept import Asked, Swept, forget_swept, opened, sweep_rows
-from snow_assets.pulls.window import STORED
+from snow_assets.pulls.window import STORED, honoured
 from snow_assets.pulls.workspace import workspace
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.deleted import LOG, LOG_FIELDS, descendants, log_queries, oldest_entry
@@ -170,7 +170,13 @@ class _Sweeping:
         below = self.client.run(descendants(self.plan.table, policy, tally), tally=tally)
         if below is None:
             unknown.append(f"deletes of classes that extend {self.plan.table} are unknown: sys_db_object is unreadable")
-        queries = log_queries(self.since, (self.plan.table, *(below or ())))
+        since = self.since
+        try:  # it may read moments in another zone than UTC, also where no row of the table shows it
+            moment = honoured(LOG, "sys_created_on", self.client, self.plan.since or self.plan.as_of, tally)
+            since = moment.astimezone(UTC).strftime(STORED)
+        except QueryError as error:
+            unknown.append(f"deletes are unknown: {error.message}")
+        queries = log_queries(since, (self.plan.table, *(below or ())))
         log = tuple(self._rows(Asked(f"audit{n}", LOG, query, LOG_FIELDS)) for n, query in enumerate(queries))
         hidden = sum(swept.hidden or 0 for swept in log)
         if hidden:

@@ -81,7 +81,7 @@ def find_window(
     set_back = as_of < since  # the clock was ahead: what changed since then is in no window of it
     if set_back:
         since = as_of.astimezone(UTC).replace(microsecond=0) - overlap
-    since = _honoured(pull, client, since, tally)
+    since = honoured(pull.table, pull.cursor, client, since, tally)
     verify = set_back or (as_of - chain.verified).total_seconds() >= pull.verify_every
     return Window(chain.base, since, _term(pull.cursor, since), verify)
 
@@ -97,21 +97,23 @@ def _term(cursor: str, since: datetime) -> str:
     return f"{cursor}>={since.strftime(STORED)}"
 
 
-def _honoured(pull: PullConfig, client: Client, since: datetime, tally: Tally) -> datetime:
+def honoured(table: str, cursor: str, client: Client, since: datetime, tally: Tally) -> datetime:
     """``since``, or an earlier moment where the instance reads the literal in another zone than UTC.
 
     The newest row before the literal tells: its stored value, which is UTC, must lie before it as well.
+
+    Raises ``QueryError`` where the instance does not honour a moment in a query.
     """
     for moment in (since, since - ZONES):
         literal = moment.strftime(STORED)
-        query = f"{pull.cursor}<{literal}^ORDERBYDESC{pull.cursor}"
-        found = client.run(rows(pull.table, query, (pull.cursor,), "probe", client.policy, tally, limit=1), tally=tally)
-        newest = text(found[0], pull.cursor) if found else ""
+        query = f"{cursor}<{literal}^ORDERBYDESC{cursor}"
+        found = client.run(rows(table, query, (cursor,), "probe", client.policy, tally, limit=1), tally=tally)
+        newest = text(found[0], cursor) if found else ""
         if newest < since.strftime(STORED):
             return moment
     raise QueryError(
-        f"the newest {pull.cursor} before {since.strftime(STORED)} is {newest}: a delta would miss rows",
+        f"the newest {cursor} of {table} before {since.strftime(STORED)} is {newest}: a delta would miss rows",
         key="cursor",
-        value=pull.cursor,
+        value=cursor,
         hint="choose a date-time field of the table, or mode: full",
     )

@@ -11,6 +11,7 @@ import pytest
 
 from snow_assets.errors import PublishRefused, SnowError
 from snow_assets.simulator import HiddenRows, SimulatorServer
+from snow_assets.simulator.knobs import Account
 from snow_assets_tests.pulls.sweeping import Deltas, small_instance
 
 
@@ -65,6 +66,19 @@ def test_a_log_that_begins_too_late_says_unknown_and_keys_still_find(server: Sim
 
     assert found.unknown.startswith(f"deletes are unknown before {entry['sys_created_on']}")
     assert both.marks(found) == {lost: ("deleted", "keys", ""), logged: ("deleted", "audit", "")}
+
+
+def test_deletes_are_found_where_moments_are_read_in_the_accounts_zone(logged: Deltas) -> None:
+    """Also where no row of the table tells of it: nothing was changed, only deleted."""
+    knobs = logged.sim.knobs
+    account = knobs.accounts["admin"]
+    knobs.accounts["admin"] = Account(account.user_name, account.password, time_zone="US/Pacific")
+    knobs.literal_dates = "account"
+    logged.sim.clock.advance(days=3)  # after the newest row
+    logged.base()
+    deleted = logged.ids_of()[0]
+    logged.sim.delete("incident", deleted)
+    assert logged.swept().deleted == {"audit": 1}
 
 
 def test_a_log_that_cannot_be_read_says_unknown(logged: Deltas) -> None:
