@@ -130,7 +130,7 @@ def test_only_touched_files_are_rewritten(made: Made) -> None:
     assert sum(text == "changed" for _, text in texts(made).values()) == 2
 
 
-@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 23))])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 23))])
 def test_it_equals_a_plain_model_after_any_plans(made: Made, seed: int) -> None:
     chance = random.Random(seed)
     model, fields = Model(), list(FIELDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,9 +28,11 @@ from snow_assets.pulls.stores import LocalStore
 from snow_assets_tests.pulls.conftest import Workbench
 from snow_assets_tests.pulls.lives import ROWS, commit_at, content, day, live, plan_of, rows_of, tree
 from snow_assets_tests.pulls.made import Made
+from snow_assets_tests.pulls.sweeping import small_instance
 
 DAYS = 12
 COMPACTED_ON = 8  # between this day and the next
+INCIDENTS = 120
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +171,13 @@ def test_a_kill_at_any_step_leaves_what_is_read_and_the_next_call_ends_it(
         shutil.rmtree(data)
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Workbench]:
+    """A pull against a small instance of its own."""
+    with small_instance(INCIDENTS).serve() as server:
+        yield Workbench(server, tmp_path)
+
+
 def test_the_next_delta_goes_on_after_pruning(own: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snow_assets.pulls.compaction.FEW", 2)
     own.pull = own.pull.model_copy(update={"mode": "delta", "keep": 86400.0, "lag": 0.0})
@@ -188,7 +197,7 @@ def test_the_next_delta_goes_on_after_pruning(own: Workbench, monkeypatch: pytes
     assert chain is not None
     assert (plan.is_delta, plan.base) == (True, chain.base)
     now = bring_up(own.landing, own.pull)
-    assert (now.plan, now.rows) == (plan.plan_id, 1200)
+    assert (now.plan, now.rows) == (plan.plan_id, INCIDENTS)
     truth = {row["sys_id"]: row["short_description"] for row in own.sim.rows("incident")}
     assert _descriptions(own.landing) == truth
     shutil.rmtree(now.location)  # and from what is left, the current rows can be made anew
@@ -262,7 +271,7 @@ def test_of_a_full_pull_the_newest_plan_is_left_whatever_its_age(own: Workbench)
     assert not remains.exists()
     assert not list(folder.glob("*.damaged"))
     assert content(own.landing) == rows
-    assert own.pull_all().landed == 1200
+    assert own.pull_all().landed == INCIDENTS
     dataset = published(own.landing)
     assert dataset is not None
     assert dataset.version == 3
