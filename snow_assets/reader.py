@@ -8,7 +8,7 @@ The files of a dataset hold one struct column per field, with the halves ``displ
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from snow_assets.config import Environment
-from snow_assets.errors import ConfigError, LandingError
+from snow_assets.errors import ConfigError
 from snow_assets.pulls import Dataset, Landing, published
 from snow_assets.pulls.columns import CELL_TYPE, PLAN_COLUMN
 from snow_assets.pulls.current import Current, current, home_of
@@ -119,17 +119,11 @@ def behind(landing: Landing, shown: Dataset) -> str:
     return newest if newest != shown.plan else ""
 
 
-@contextmanager
-def opened(landing: Landing, uri: str) -> Iterator[pq.ParquetFile]:
+def opened(landing: Landing, uri: str) -> AbstractContextManager[pq.ParquetFile]:
     """One of a pull's files, of its landing or its current rows. Raises ``LandingError`` where it cannot be read."""
     beside = home_of(landing)
     home = beside if uri.startswith(_prefix(beside)) else landing
-    with home.parquet(uri.removeprefix(_prefix(home))) as file:
-        try:
-            yield file
-        except OSError as error:  # a page's checksum does not hold
-            hint = f"fetch its rows again: snow-assets pull {landing.pull}"
-            raise LandingError("is damaged", key="file", value=uri, hint=hint) from error
+    return home.reading(uri.removeprefix(_prefix(home)), f"fetch its rows again: snow-assets pull {landing.pull}")
 
 
 def _prefix(landing: Landing) -> str:

@@ -28,7 +28,6 @@ from snow_assets.pulls.current_files import batches, conformed
 from snow_assets.pulls.dataset import HOOKS, PREFIX, last_commit, log_of, open_table
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.seal import seal, unsealed
-from snow_assets.pulls.stores import DAMAGED
 from snow_assets.pulls.table_log import TableLog
 
 COMPACTED = "compacted"  # folder in the landing; no plan has such an id
@@ -135,22 +134,13 @@ def _folder(path: str) -> str:
 def _copy(landing: Landing, file: _File, writer: _Writer) -> None:
     """Every row of a file. Pages are held against their checksums while they are read."""
     rows = 0
-    with landing.parquet(file.path) as source:
-        try:
-            for _, table in batches(source):
-                writer.add(_with_plan(table, file.path))
-                rows += table.num_rows
-        except DAMAGED as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise _damaged(landing, file) from error
-    if rows != file.rows:
-        raise _damaged(landing, file)
-
-
-def _damaged(landing: Landing, file: _File) -> LandingError:
     hint = f"nothing was changed; bring it back from a backup, or start anew: snow-assets pull {landing.pull} --base"
-    return LandingError("is damaged", key="file", value=landing.store.uri(file.path), hint=hint)
+    with landing.reading(file.path, hint) as source:
+        for _, table in batches(source):
+            writer.add(_with_plan(table, file.path))
+            rows += table.num_rows
+    if rows != file.rows:
+        raise LandingError("is damaged", key="file", value=landing.store.uri(file.path), hint=hint)
 
 
 def _with_plan(table: pa.Table, path: str) -> pa.Table:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction, RemoveAction
 
-from snow_assets.errors import LandingError
 from snow_assets.pulls.columns import PLAN_COLUMN
 from snow_assets.pulls.current_files import (
     ADDED,
@@ -213,14 +212,5 @@ def _newest_in(landing: Landing, path: str) -> str:
     return max((str(stats.max) for stats in known), default="")
 
 
-@contextmanager
-def _opened(landing: Landing, path: str) -> Iterator[pq.ParquetFile]:
-    """A file that is read in the block; what is wrong in the middle of it is told by name, too."""
-    with landing.parquet(path) as file:
-        try:
-            yield file
-        except (pa.ArrowInvalid, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            hint = "bring it back from a backup, or start anew: snow-assets pull NAME --base"
-            raise LandingError("is damaged", key="file", value=landing.store.uri(path), hint=hint) from error
+def _opened(landing: Landing, path: str) -> AbstractContextManager[pq.ParquetFile]:
+    return landing.reading(path, "bring it back from a backup, or start anew: snow-assets pull NAME --base")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snow_assets.errors import FingerprintError, LandingError
@@ -173,6 +176,17 @@ class Landing:
             if isinstance(error, OSError) and error.errno is not None:
                 raise self._unreadable(path, error) from error
             raise LandingError("is damaged", key="file", value=self.store.uri(path), hint=_AGAIN) from error
+
+    @contextmanager
+    def reading(self, path: str, hint: str = _AGAIN) -> Iterator[pq.ParquetFile]:
+        """Open a file as ``parquet`` does; damage that shows while the block reads it is told by name, too."""
+        with self.parquet(path) as file:
+            try:
+                yield file
+            except (pa.ArrowException, OSError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise
+                raise LandingError("is damaged", key="file", value=self.store.uri(path), hint=hint) from error
 
     def _read_ledger(self, path: str) -> Ledger | None:
         try:

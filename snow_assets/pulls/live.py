@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from snow_assets.errors import ConfigError, LandingError
+from snow_assets.errors import ConfigError
 from snow_assets.pulls.current import current
 from snow_assets.pulls.dataset import published
 from snow_assets.pulls.landing import Landing
-from snow_assets.pulls.stores import DAMAGED, open_store
+from snow_assets.pulls.stores import open_store
 
 ID = "sys_id"
 _BATCH = 16_384
@@ -56,23 +55,12 @@ def live_rows(landing: Landing) -> Live:
     return Live(landing.pull, now.plan, now.location, now.version, now.files, now.fields, now.rows, "delta")
 
 
-@contextmanager
-def parquet_at(uri: str) -> Iterator[pq.ParquetFile]:
+def parquet_at(uri: str) -> AbstractContextManager[pq.ParquetFile]:
     """Open a Parquet file by its path or URL. Raises ``LandingError`` where it is gone or damaged, also while read."""
     folder, _, name = uri.rpartition("/")
     above, _, last = folder.rpartition("/")
     hint = "see that it is there and whole; the next pull fetches its rows again"
-    try:
-        with open_store(above or "/", last).parquet(name) as file:
-            yield file
-    except FileNotFoundError as error:
-        raise LandingError("is gone", key="file", value=uri, hint=hint) from error
-    except LandingError:
-        raise
-    except DAMAGED as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise LandingError("is damaged", key="file", value=uri, hint=hint) from error
+    return Landing(last, open_store(above or "/", last)).reading(name, hint)
 
 
 def write_ids(live: Live, path: Path) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 STORED = "%Y-%m-%d %H:%M:%S"
@@ -50,3 +53,21 @@ def parse_moment(text: str) -> datetime:
     """Read ``2016-05-01``, ``2016-05-01T12:00:00Z`` or ``2016-05-01 12:00:00`` (UTC unless it says otherwise)."""
     moment = datetime.fromisoformat(text.strip())
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@contextmanager
+def meanwhile(work: Callable[[], object], per_second: float, name: str) -> Iterator[None]:
+    """Do ``work`` so many times a second of real time while the block runs, in a thread of that name."""
+    stop = threading.Event()
+
+    def again() -> None:
+        while not stop.wait(1 / per_second):
+            work()
+
+    thread = threading.Thread(target=again, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

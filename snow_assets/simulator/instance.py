@@ -13,7 +13,7 @@ from typing import Any
 
 from snow_assets.simulator import altering, undoing
 from snow_assets.simulator.app import App
-from snow_assets.simulator.clock import Clock
+from snow_assets.simulator.clock import Clock, meanwhile
 from snow_assets.simulator.event_log import EventLog, late_by
 from snow_assets.simulator.faults import Faults
 from snow_assets.simulator.generate import generate
@@ -118,22 +118,16 @@ class Simulator:
     @contextmanager
     def churn(self, table: str, per_second: float = 10.0, seed: int = 0) -> Iterator[None]:
         """Update rows of ``table`` at random, so many a second, while the block runs."""
-        stop, rng = threading.Event(), random.Random(seed)
+        rng = random.Random(seed)
 
         def work() -> None:
-            while not stop.wait(1 / per_second):
-                with self.store.lock:
-                    ids = self.store.view(table).ids
-                    if ids:
-                        self.update(table, rng.choice(ids), sys_updated_by=f"churn {rng.random()}")
+            with self.store.lock:
+                ids = self.store.view(table).ids
+                if ids:
+                    self.update(table, rng.choice(ids), sys_updated_by=f"churn {rng.random()}")
 
-        thread = threading.Thread(target=work, name="simulator churn", daemon=True)
-        thread.start()
-        try:
+        with meanwhile(work, per_second, "simulator churn"):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def rotate(self, table: str, shards: int = 8) -> int:
         """Drop the oldest of so many shards of a rotated table, as the platform does: at once, and without a log.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from snow_assets.simulator.clock import Clock
+from snow_assets.simulator.clock import Clock, meanwhile
 from snow_assets.simulator.event_log import EventLog
 from snow_assets.simulator.store import Store
 from snow_assets.simulator.wire import Asked
@@ -91,16 +91,5 @@ class Replay:
     @contextmanager
     def timed(self, per_second: float, until: datetime | None) -> Iterator[None]:
         """Commit so many versions a second, in a thread of its own."""
-        stop = threading.Event()
-
-        def work() -> None:
-            while not stop.wait(1 / per_second):
-                self.advance(1, until)
-
-        thread = threading.Thread(target=work, name="simulator replay", daemon=True)
-        thread.start()
-        try:
+        with meanwhile(lambda: self.advance(1, until), per_second, "simulator replay"):
             yield
-        finally:
-            stop.set()
-            thread.join()

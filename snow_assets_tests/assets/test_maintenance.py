@@ -17,8 +17,8 @@ from snow_assets.config import Environment, Settings, load_settings
 from snow_assets.definitions import build_definitions
 from snow_assets.errors import ConfigError, LeaseHeld
 from snow_assets_tests.assets.conftest import Location, settings
+from snow_assets_tests.conftest import Hold
 from snow_assets_tests.pulls.conftest import Workbench
-from snow_assets_tests.pulls.lives import held_elsewhere
 
 NAMES = PullNames("incidents")
 LATER = timedelta(days=40)
@@ -112,13 +112,13 @@ def test_a_dry_run_shows_what_the_real_one_then_removes(pulled: Location) -> Non
 
 
 def test_a_pull_that_another_process_works_on_is_left_alone_and_told(
-    pulled: Location, monkeypatch: pytest.MonkeyPatch
+    pulled: Location, another_process: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("snow_assets.assets.leases._GRACE_SECONDS", 0.0)
     before = pulled.landing.store.sizes("")
-    with held_elsewhere(pulled.landing):
+    with another_process(pulled.environment.data_dir, "incidents"):
         told = _maintain(pulled)
-    assert "a pull elsewhere" in told["left_alone"]
+    assert "snow-assets pull, process 1" in told["left_alone"]
     assert pulled.landing.store.sizes("") == before
 
 

@@ -9,8 +9,9 @@ from snow_assets.assets.local import local_instance
 from snow_assets.config import Environment
 from snow_assets.simulator import SimulatorServer
 from snow_assets_tests.cli.conftest import Folder
+from snow_assets_tests.conftest import Hold
 from snow_assets_tests.pulls.conftest import Workbench
-from snow_assets_tests.pulls.lives import held_elsewhere, tree
+from snow_assets_tests.pulls.lives import tree
 
 PULLS = """\
 pulls:
@@ -93,12 +94,12 @@ def test_bad_arguments_end_with_2_and_change_nothing(folder: Folder, arguments: 
     assert tree(folder.path) == before
 
 
-def test_a_pull_that_is_worked_on_is_left_alone(folder: Folder, bench: Workbench) -> None:
+def test_a_pull_that_is_worked_on_is_left_alone(folder: Folder, bench: Workbench, another_process: Hold) -> None:
     before = bench.landing.store.sizes("")
-    with held_elsewhere(bench.landing):
+    with another_process(folder.path / "data", "incidents"):
         done = folder.call("prune", "incidents", *NOW, "--json")
     assert (done.code, done.json["retryable"]) == (1, True)
-    assert "a pull elsewhere" in done.err
+    assert "snow-assets pull, process 1" in done.err
     assert bench.landing.store.sizes("") == before
 
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -80,31 +76,6 @@ def _row(row: dict[str, Any], names: list[str]) -> str:
     cells = {name: row.get(name) for name in names}
     nothing = dict.fromkeys(HALVES)
     return json.dumps({name: None if cell == nothing else cell for name, cell in cells.items()})
-
-
-HOLD = """
-import fcntl, pathlib, sys
-lock = open(sys.argv[1], "w")
-fcntl.flock(lock, fcntl.LOCK_EX)
-pathlib.Path(sys.argv[1] + "-holder").write_text("a pull elsewhere")
-print("held", flush=True)
-input()
-"""
-
-
-@contextmanager
-def held_elsewhere(landing: Landing) -> Iterator[None]:
-    """The lease is held by another process, ``a pull elsewhere``."""
-    root = Path(landing.location)
-    command = [sys.executable, "-c", HOLD, str(root.parent / f".{root.name}.lease")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdin is not None
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        try:
-            yield
-        finally:
-            other.stdin.write("\n")
 
 
 def tree(data: Path) -> dict[str, bytes]:
