@@ -51,8 +51,7 @@ def corpus_asset(pull: PullConfig) -> dg.AssetsDefinition:
                     metadata={"cause": str(error)},
                 )
                 raise
-        yield _valid(found)
-        yield dg.MaterializeResult(metadata=_metadata(found))
+        yield dg.MaterializeResult(metadata=_metadata(found), check_results=[_valid(found)])
 
     return corpus
 

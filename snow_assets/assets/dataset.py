@@ -64,8 +64,7 @@ def totals_asset(pull: PullConfig) -> dg.AssetsDefinition:
                 if refused is not None:
                     yield from checks.totals_results(refused, pull)
                 raise
-        yield from checks.totals_results(found, pull)
-        yield dg.MaterializeResult(metadata=totals_metadata(found))
+        yield dg.MaterializeResult(metadata=totals_metadata(found), check_results=checks.totals_results(found, pull))
 
     return totals
 
@@ -95,8 +94,10 @@ def dataset_asset(pull: PullConfig) -> dg.AssetsDefinition:
                 context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
                 yield checks.acceptable_result(error)
                 raise
-        yield checks.acceptable_result(None)
-        yield dg.MaterializeResult(metadata=dataset_metadata(plan, totals, published, read_schema(store, plan.plan_id)))
+        yield dg.MaterializeResult(
+            metadata=dataset_metadata(plan, totals, published, read_schema(store, plan.plan_id)),
+            check_results=[checks.acceptable_result(None)],
+        )
 
     return dataset
 

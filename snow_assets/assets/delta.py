@@ -64,8 +64,7 @@ def sweep_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
             except PublishRefused:
                 context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
                 raise
-        yield from checks.sweep_results(found)
-        yield dg.MaterializeResult(metadata=sweep_metadata(found))
+        yield dg.MaterializeResult(metadata=sweep_metadata(found), check_results=checks.sweep_results(found))
 
     return swept
 

@@ -67,8 +67,7 @@ def plan_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
             context.log.warning("%s", line)
         if planned.retired:
             context.log.info("retired plans %s with their partitions and files", ", ".join(planned.retired))
-        yield checks.schema_result(planned.change)
-        yield dg.MaterializeResult(metadata=_metadata(planned))
+        yield dg.MaterializeResult(metadata=_metadata(planned), check_results=[checks.schema_result(planned.change)])
 
     return plan
 

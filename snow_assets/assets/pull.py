@@ -58,8 +58,15 @@ def pull_parts(pull: PullConfig, pool: str | None = PREFIX) -> PullParts:
     return PullParts(
         pull=pull,
         assets=assets,
-        plan_job=_job(names.plan_job, only(names.plan), run_tags(name, "plan"), f"Plans {name}."),
-        slices_job=_job(names.slices_job, only(names.slices), run_tags(name, "slices"), f"Lands slices of {name}."),
+        plan_job=_job(
+            names.plan_job,
+            only(names.plan),
+            run_tags(name, "plan"),
+            f"Starts pull {name}: makes a plan, which the reconciler then lands and publishes.",
+        ),
+        slices_job=_job(
+            names.slices_job, only(names.slices), run_tags(name, "slices"), f"Lands slices of pull {name}."
+        ),
         publish_job=_job(
             names.publish_job,
             first | after,

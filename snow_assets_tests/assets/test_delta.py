@@ -127,6 +127,10 @@ def test_the_ui_shows_the_columns_of_current_rows_and_what_a_sweep_compared(delt
     assert descriptions["number"] == "Number: string"
     assert list(descriptions)[-5:] == ["_plan", "_deleted_at", "_deleted_by", "_left_at", "_state"]
     assert events[NAMES.sweep]["sweeps"].value == "none was needed"
+    for check in result.get_asset_check_evaluations():
+        target = check.target_materialization_data
+        assert target is not None, check.check_name
+        assert target.run_id == result.run_id, check.check_name  # and not the materialization before
     compared = Sweep("incidents", "20261101T000000Z", kinds=("verify", "audit"), unknown="deletes are unknown")
     assert sweep_metadata(compared)["sweeps"].value == "the keys of all rows, the log of deletions"
     assert [each.description for each in sweep_results(compared)] == [
