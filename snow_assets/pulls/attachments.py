@@ -32,7 +32,7 @@ from snow_assets.pulls.attachments_listing import (
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.live import live_rows
 from snow_assets.pulls.stores import DAMAGED, Store
-from snow_assets.pulls.workspace import workspace
+from snow_assets.pulls.workspace import literal, workspace
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.exchange import Tally
 
@@ -241,7 +241,7 @@ def _publish(connection: duckdb.DuckDBPyConnection, outcome: Path, store: Store,
     """Sort the rows by sys_id into the table, with what was found in its footer, and put it in place."""
     scratch = store.scratch(TABLE_FILE)
     try:
-        rows = connection.sql(f"SELECT * FROM read_parquet('{outcome}') ORDER BY sys_id")  # noqa: S608 - our file
+        rows = connection.sql(f"SELECT * FROM read_parquet({literal(str(outcome))}) ORDER BY sys_id")  # noqa: S608 - our file
         with pq.ParquetWriter(scratch, SCHEMA, compression="zstd") as writer:
             for batch in rows.to_arrow_reader(PAGE_ROWS):
                 writer.write_table(_typed(pa.Table.from_batches([batch])))

@@ -23,6 +23,7 @@ from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.planning import make_plan
 from snow_assets.pulls.stores import Store
 from snow_assets.pulls.totals import Totals, reconcile
+from snow_assets.pulls.workspace import literal
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.deleted import descendants
 from snow_assets.servicenow.exchange import Tally
@@ -108,20 +109,21 @@ def join_rows(
     _write_listed(listing, home, folder / "listed.parquet")
     _write_before(home.store, folder / "before.parquet")
     target = folder / "joined.parquet"
+    written = {name: literal(str(folder / f"{name}.parquet")) for name in ("listed", "live", "before")}
     kept = ", ".join(f"coalesce(b.{name}, '') AS before_{name}" for name in (*_KEPT, "hash", "sys_updated_on"))
     fields = ", ".join(f"CASE WHEN l.sys_id IS NULL THEN b.{name} ELSE l.{name} END AS {name}" for name in FIELDS)
     connection.execute(
         f"""
         COPY (
             WITH listed AS (
-                SELECT * FROM read_parquet('{folder}/listed.parquet')
+                SELECT * FROM read_parquet({written["listed"]})
                 WHERE NOT starts_with(table_name, '{_INLINE}')
-                  AND table_sys_id IN (SELECT sys_id FROM read_parquet('{folder}/live.parquet'))
+                  AND table_sys_id IN (SELECT sys_id FROM read_parquet({written["live"]}))
             )
             SELECT {fields}, {kept}, coalesce(b.size_bytes, '') AS before_size, l.sys_id IS NOT NULL AS listed
-            FROM listed l FULL JOIN read_parquet('{folder}/before.parquet') b ON l.sys_id = b.sys_id
+            FROM listed l FULL JOIN read_parquet({written["before"]}) b ON l.sys_id = b.sys_id
             ORDER BY sys_id
-        ) TO '{target}' (FORMAT parquet)
+        ) TO {literal(str(target))} (FORMAT parquet)
         """  # noqa: S608 - our own names and folder
     )
     return target

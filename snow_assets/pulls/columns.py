@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import xxhash
 from msgspec import UNSET
 
@@ -93,6 +95,18 @@ def repeating_columns(table: pa.Table) -> list[str]:
             if distinct <= max(1, REPEATING * table.num_rows):
                 paths.append(f"{name}.{half}")
     return paths
+
+
+def open_writer(path: Path, schema: pa.Schema, dictionary: Sequence[str]) -> pq.ParquetWriter:
+    """A writer of rows as they lie in a landing; ``dictionary`` names the columns whose values repeat."""
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=list(dictionary) or False,
+        write_statistics=True,
+        write_page_checksum=True,
+    )
 
 
 class RowDigest:

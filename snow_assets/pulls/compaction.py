@@ -16,13 +16,12 @@ from typing import Any, Self
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.transaction import AddAction, RemoveAction
 
 from snow_assets.config import PullConfig
 from snow_assets.errors import ConfigError, LandingError
-from snow_assets.pulls.columns import PLAN_COLUMN, arrow_schema, repeating_columns
+from snow_assets.pulls.columns import PLAN_COLUMN, arrow_schema, open_writer, repeating_columns
 from snow_assets.pulls.current import current
 from snow_assets.pulls.current_files import batches, conformed
 from snow_assets.pulls.dataset import HOOKS, PREFIX, last_commit, log_of, open_table
@@ -239,14 +238,8 @@ class _OpenFile:
         self._rows = 0
         self._bounds: dict[str, list[str]] = {"sys_id": [], PLAN_COLUMN: []}
         self._scratch = self._store.scratch(path)
-        self._writer = pq.ParquetWriter(
-            self._scratch,
-            sample.schema,
-            compression="zstd",
-            use_dictionary=[*repeating_columns(sample.drop_columns([PLAN_COLUMN])), PLAN_COLUMN],
-            write_statistics=True,
-            write_page_checksum=True,
-        )
+        repeating = [*repeating_columns(sample.drop_columns([PLAN_COLUMN])), PLAN_COLUMN]
+        self._writer = open_writer(self._scratch, sample.schema, repeating)
 
     @property
     def size(self) -> int:

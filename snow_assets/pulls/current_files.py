@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
 
-from snow_assets.pulls.columns import CELL_TYPE, PLAN_COLUMN, repeating_columns
+from snow_assets.pulls.columns import CELL_TYPE, PLAN_COLUMN, open_writer, repeating_columns
 from snow_assets.pulls.stores import Store
 
 STATE = "_state"
@@ -167,14 +167,8 @@ class _OpenFile:
         self._ids: list[str] = []
         self._scratch = store.scratch(path)
         fields = [name for name in sample.column_names if name not in ADDED]
-        self._writer = pq.ParquetWriter(
-            self._scratch,
-            sample.schema,
-            compression="zstd",
-            use_dictionary=[*repeating_columns(sample.select(fields)), PLAN_COLUMN, DELETED_BY],
-            write_statistics=True,
-            write_page_checksum=True,
-        )
+        repeating = [*repeating_columns(sample.select(fields)), PLAN_COLUMN, DELETED_BY]
+        self._writer = open_writer(self._scratch, sample.schema, repeating)
 
     def write(self, table: pa.Table) -> None:
         bounds = pc.min_max(pc.struct_field(table.column("sys_id"), "value")).as_py()

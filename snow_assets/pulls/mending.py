@@ -26,7 +26,7 @@ from snow_assets.servicenow.driver import Driver
 from snow_assets.servicenow.exchange import Page, Tally
 from snow_assets.servicenow.proof import BATCH, hidden_fields, read_named
 from snow_assets.servicenow.query import EncodedQuery
-from snow_assets.servicenow.reading import is_of_the_row, lacking
+from snow_assets.servicenow.reading import is_of_the_row, lacking, row_failed
 
 PAGE: Final = 1_000  # rows fetched, sorted and written at a time
 FILE_ROWS: Final = 100_000
@@ -127,12 +127,7 @@ class _Mending:
 
     def _unreadable(self, sys_id: str, error: RequestFailed) -> list[tuple[str, Any]]:
         if self._pull.unreadable_rows == "fail":
-            raise SliceFailed(
-                f"this row of {self._plan.table} cannot be read: {error.fault}",
-                key="sys_id",
-                value=sys_id,
-                hint="leave out heavy fields, or set unreadable_rows: skip",
-            ) from error
+            raise row_failed(self._plan.table, sys_id, error) from error
         self._skipped.append(sys_id)
         return []
 

@@ -13,7 +13,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from snow_assets.errors import SliceFailed
-from snow_assets.pulls.columns import PLAN_COLUMN, RowDigest, arrow_schema, holds_record, repeating_columns, to_table
+from snow_assets.pulls.columns import (
+    PLAN_COLUMN,
+    RowDigest,
+    arrow_schema,
+    holds_record,
+    open_writer,
+    repeating_columns,
+    to_table,
+)
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.ledger import FOOTER_KEY, Ledger
 from snow_assets.pulls.plan import Plan, Slice
@@ -129,14 +137,8 @@ class SliceWriter:
         return self.path
 
     def _open(self, path: Path) -> pq.ParquetWriter:
-        return pq.ParquetWriter(
-            path,
-            self._schema,
-            compression="zstd",
-            use_dictionary=[*self._dictionary, *self._schema.names[len(self._rows_schema.names) :]] or False,
-            write_statistics=True,
-            write_page_checksum=True,
-        )
+        added = self._schema.names[len(self._rows_schema.names) :]
+        return open_writer(path, self._schema, [*self._dictionary, *added])
 
     def _merge(self, footer: dict[bytes, bytes]) -> None:
         """Rewrite the scratch file with the repaired rows in their places, one row group at a time."""

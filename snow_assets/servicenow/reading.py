@@ -366,14 +366,15 @@ def _name_unreadable_row(state: RangeState, error: RequestFailed) -> Procedure[N
         state.saw_hi = state.ended = True
         return
     if state.reading.unreadable_rows == "fail":
-        raise SliceFailed(
-            f"this row of {state.reading.table} cannot be read: {error.fault}",
-            key="sys_id",
-            value=sys_id,
-            hint="leave out heavy fields, or set unreadable_rows: skip",
-        ) from error
+        raise row_failed(state.reading.table, sys_id, error) from error
     state.unreadable.append(sys_id)
     state.after, state.resume_at = sys_id, None
+
+
+def row_failed(table: str, sys_id: str, error: RequestFailed) -> SliceFailed:
+    """What a row is told by that fails even alone."""
+    hint = "leave out heavy fields, or set unreadable_rows: skip"
+    return SliceFailed(f"this row of {table} cannot be read: {error.fault}", key="sys_id", value=sys_id, hint=hint)
 
 
 def page_limit(state: RangeState) -> int:

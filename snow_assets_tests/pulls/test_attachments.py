@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,7 +241,12 @@ def test_a_file_that_was_replaced_after_its_record_was_read_is_taken_as_it_is_no
     assert alone.synced().fetched == 0
 
 
-def test_hostile_names_stay_in_their_folder_and_real_pages_land(alone: Bench) -> None:
+def test_hostile_names_stay_in_their_folder_and_real_pages_land(
+    alone: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "it's temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     names = ["../../../etc/passwd", "/abs", "x" * 300 + ".pdf", "CON", "a\\b:c", "", "..", "\u202egnp.exe", "~/.ssh"]
     ids = {alone.attach(f"content {name}".encode(), file_name=name): name for name in names}
     page = alone.attach(b"<html><body>A saved page: login.do</body></html>", content_type="text/html")
