@@ -93,14 +93,14 @@ def run_requests(pull: str, due: Due, mode: str = "full") -> list[dg.RunRequest]
     if isinstance(due, LandSlices):
         return [
             dg.RunRequest(
-                run_key=f"{pull}/{due.plan_id}/slices/{due.attempt}/{due.first}/{due.last}",
+                run_key=f"{pull}/{due.plan_id}/slices/{due.first}/{due.last}/{due.after}",
                 job_name=names.slices_job,
                 tags={**run_tags(pull, "slices", due.plan_id), **range_tags(due.first, due.last)},
             )
         ]
     return [
         dg.RunRequest(
-            run_key=f"{pull}/{due.plan_id}/publish/{due.attempt}",
+            run_key=f"{pull}/{due.plan_id}/publish/{due.after}",
             job_name=names.publish_job,
             tags=run_tags(pull, "publish", due.plan_id),
             run_config=publish_config(names, due.plan_id, mode=mode),

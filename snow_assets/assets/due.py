@@ -6,7 +6,7 @@ The reconciler sensor and the tests call ``decide``; nothing here reads anything
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 # Seconds to wait before the second, third and fourth try; later tries wait as long as the last.
@@ -79,20 +79,26 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class LandSlices:
-    """One ranged run from ``first`` to ``last`` is due; ``attempt`` counts from 1."""
+    """One ranged run from ``first`` to ``last`` is due; ``attempt`` counts from 1.
+
+    ``after``: when the newest run of the plan ended. With it each try has a name of its own, for Dagster starts one of
+    a name once only: a run of the plan job has the attempts begin at 1 again.
+    """
 
     plan_id: str
     first: str
     last: str
     attempt: int
+    after: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """The plan is complete: totals and dataset are due."""
+    """The plan is complete: totals and dataset are due. ``after`` is that of ``LandSlices``."""
 
     plan_id: str
     attempt: int
+    after: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,7 @@ def decide(situation: Situation, *, now: float, repair_attempts: int, slices_per
     of the plan job, by hand or by schedule, starts all of it afresh: earlier runs are not looked at. Where that run
     itself failed, as when the instance was asleep, it is started again as often and after the same waits.
     """
+    after = max((run.ended or 0.0 for run in situation.runs), default=0.0)
     situation = replace(situation, runs=_since_the_plan(situation.runs))
     if situation.busy:
         return Nothing(situation.busy)
@@ -124,7 +131,7 @@ def decide(situation: Situation, *, now: float, repair_attempts: int, slices_per
     due = _decide_plan(situation, now, repair_attempts, slices_per_run)
     if isinstance(due, Nothing) and situation.planning is not None:
         return _decide_planning(situation, situation.planning, due, now, repair_attempts)
-    return due
+    return replace(due, after=after) if isinstance(due, LandSlices | Publish) else due
 
 
 def _decide_planning(

@@ -18,6 +18,7 @@ from snow_assets.assets.due import (
     Situation,
     decide,
 )
+from snow_assets.sensors import run_requests
 
 KEYS = [f"P/{offset}" for offset in range(6)]
 MINUTE = 60.0
@@ -154,3 +155,16 @@ def test_what_the_plan_run_was_asked_for_is_asked_for_again() -> None:
     due = decide(planned(replace(planning(9), new=True)), now=NOW, repair_attempts=3, slices_per_run=250)
 
     assert due == PlanAgain("0123456789", 2, new=True)
+
+
+@pytest.mark.parametrize(("missing", "failure"), [([], PUBLISH_FAILED), (ALL, failed(6))])
+def test_what_a_new_plan_run_has_tried_afresh_is_no_run_that_dagster_started_before(
+    missing: list[int], failure: RunSeen
+) -> None:
+    names = set()
+    for runs in ((), (failure,), (failure, PLANNED)):  # the first try, the second, and the first one anew
+        due = decide(situation(missing, *runs), now=NOW, repair_attempts=3, slices_per_run=250)
+        [request] = run_requests("p", due)
+        names.add(request.run_key)
+
+    assert len(names) == 3
