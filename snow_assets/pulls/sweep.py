@@ -32,6 +32,7 @@ from snow_assets.pulls.workspace import workspace
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.deleted import LOG, LOG_FIELDS, descendants, log_queries, oldest_entry
 from snow_assets.servicenow.exchange import Tally
+from snow_assets.servicenow.honoured import must_be_honoured, visible_fields
 from snow_assets.servicenow.query import EncodedQuery
 
 __all__ = ["Sweep", "read_sweep", "sweep"]
@@ -49,7 +50,8 @@ def sweep(plan: Plan, pull: PullConfig, client: Client, landing: Landing, *, acc
     Of a base, it writes that there was nothing to do. ``accept`` lets any share of the rows go.
 
     Raises ``PlanIncomplete`` where slices are missing, ``PublishRefused`` where more than ``max_deleted`` of the known
-    rows would go at once (nothing is written then), and what sweeping a range raises; what was swept stays.
+    rows would go at once (nothing is written then), ``QueryError`` where the pull's query is not honoured any more, and
+    what sweeping a range raises; what was swept stays.
     """
     done = read_sweep(landing, plan.plan_id)
     if done is None:
@@ -78,6 +80,8 @@ def _sweep(plan: Plan, pull: PullConfig, client: Client, landing: Landing, *, ac
         judged = judge(books, plan, pull, client, work.next_since, keys=pull.deletes in ("keys", "both"))
         work.cost.add(judged.cost)
         verdicts = books.verdicts()
+        if any(kind == "left_filter" for kind, _ in verdicts):
+            work.prove_the_filter()
         if not accept:
             _must_not_lose_many(plan, pull, known.rows, verdicts)
         books.settle()
@@ -209,6 +213,15 @@ class _Sweeping:
     def _known(self, files: Sequence[str]) -> Iterator[pq.ParquetFile]:
         home = home_of(self.landing)
         return opened(home, (file.removeprefix(f"{home.location}/") for file in files))
+
+    def prove_the_filter(self) -> None:
+        """A term whose field was dropped or hidden since the plan may match nothing: no row left the filter then."""
+        query, tally = EncodedQuery.parse(self.plan.base_query), self.cost
+        seen = self.client.run(
+            visible_fields(self.plan.table, query.fields, self.client.policy, tally, sys_id=False), tally=tally
+        )
+        if seen is not None:
+            must_be_honoured(query, seen, self.plan.table)
 
     def told(
         self, seen: _Seen, judged: Judged, verdicts: Mapping[tuple[str, str], int], mended: Mended, seconds: float

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from snow_assets.errors import ForbiddenError, PlanIncomplete, SliceFailed
+from snow_assets.errors import ForbiddenError, PlanIncomplete, QueryError, SliceFailed
 from snow_assets.pulls import swept
 from snow_assets.simulator import SimulatorServer
 from snow_assets_tests.pulls.sweeping import Deltas, small_instance
@@ -82,6 +82,19 @@ def test_a_long_filter_leaves_less_room_for_the_sys_ids_beside_it(server: Simula
     for sys_id in active.ids_of()[:80]:
         active.sim.update("incident", sys_id, short_description="word00001")
     assert active.swept().left_filter == 80
+
+
+def test_a_filter_whose_field_was_dropped_since_the_plan_has_been_left_by_no_row(
+    server: SimulatorServer, tmp_path: Path
+) -> None:
+    server.sim.knobs.invalid_terms = "no_rows"
+    server.sim.add_column("incident", "u_open")
+    pull = Deltas(server, tmp_path / "data", query="u_openISEMPTY", deletes="keys")
+    pull.base()
+    plan = pull.delta()
+    server.sim.drop_column("incident", "u_open")
+    with pytest.raises(QueryError, match="query 'u_open': table incident has no such field"):
+        pull.sweep(plan)
 
 
 def test_a_verification_mends_what_the_cursor_cannot_show(every: Deltas) -> None:
