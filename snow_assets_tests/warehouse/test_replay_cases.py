@@ -140,6 +140,7 @@ def test_rows_committed_late_arrive_while_the_overlap_lasts(tmp_path: Path) -> N
             assert follower.held() == follower.true()
 
 
+@pytest.mark.slow  # the quick ones: of sweeps, and of random lives
 def test_what_moves_no_clock_is_found_by_the_next_verification(tmp_path: Path) -> None:
     with following(tmp_path, verify_every=1e9) as follower:
         sim = follower.sim
@@ -162,7 +163,7 @@ def test_what_moves_no_clock_is_found_by_the_next_verification(tmp_path: Path) -
         assert follower.held() == follower.true()
 
 
-@pytest.mark.parametrize("deletes", ["audit", "keys", "both"])
+@pytest.mark.parametrize("deletes", ["audit", "keys", pytest.param("both", marks=pytest.mark.slow)])
 def test_each_way_finds_what_was_deleted(tmp_path: Path, deletes: str) -> None:
     with following(tmp_path, deletes=deletes, verify_every=1e9) as follower:
         gone = sorted(follower.true())[:4]
