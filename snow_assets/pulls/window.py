@@ -20,6 +20,7 @@ from snow_assets.servicenow.exchange import Tally
 
 STORED = "%Y-%m-%d %H:%M:%S"  # how the instance stores a moment, and takes one in a query: UTC
 ZONES = timedelta(hours=27)  # no two time zones lie further apart
+PROBED = 50  # newest rows before the window that are asked for: some of them may be hidden
 _PER_PLAN = frozenset({"query", "window"})  # of an identity: what each plan of a chain has of its own
 
 
@@ -107,8 +108,8 @@ def honoured(table: str, cursor: str, client: Client, since: datetime, tally: Ta
     for moment in (since, since - ZONES):
         literal = moment.strftime(STORED)
         query = f"{cursor}<{literal}^ORDERBYDESC{cursor}"
-        found = client.run(rows(table, query, (cursor,), "probe", client.policy, tally, limit=1), tally=tally)
-        newest = text(found[0], cursor) if found else ""
+        found = client.run(rows(table, query, (cursor,), "probe", client.policy, tally, limit=PROBED), tally=tally)
+        newest = max((text(row, cursor) for row in found), default="")
         if newest < since.strftime(STORED):
             return moment
     raise QueryError(
