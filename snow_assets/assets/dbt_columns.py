@@ -10,6 +10,7 @@ import dagster as dg
 if TYPE_CHECKING:  # an extra, and slow to import
     from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation
 
+_SCHEMA = "dagster/column_schema"
 DISPLAY = "_display"  # ending of the column with what people see of a landed field
 
 
@@ -50,7 +51,25 @@ def _with_columns(build: DbtCliInvocation, translator: DagsterDbtTranslator, eve
         lineage = dg.MetadataValue.column_lineage(_by_name(build, translator, event))
         found[_id(event)] = event.with_metadata({**event.metadata, "dagster/column_lineage": lineage})
     for event in events:  # in this order: a model after those that it reads
-        yield found[_id(event)] if any(event is model for model in models) else event
+        yield _without_lengths(found[_id(event)]) if any(event is model for model in models) else event
+
+
+def _without_lengths(event: Any) -> Any:
+    """The event with DuckDB's type of text: dbt says ``character varying(256)``, and nothing is cut at 256."""
+    shown = event.metadata.get(_SCHEMA)
+    if shown is None:
+        return event
+    columns = [
+        dg.TableColumn(
+            column.name,
+            "VARCHAR" if column.type.startswith("character varying") else column.type,
+            column.description,
+            column.constraints,
+            column.tags,
+        )
+        for column in shown.value.columns
+    ]
+    return event.with_metadata({**event.metadata, _SCHEMA: dg.MetadataValue.table_schema(dg.TableSchema(columns))})
 
 
 def _id(event: Any) -> str:
@@ -69,7 +88,7 @@ def _is_typed(node: Mapping[str, Any]) -> bool:
 
 def _by_name(build: DbtCliInvocation, translator: DagsterDbtTranslator, event: Any) -> dg.TableColumnLineage:
     """Each column comes from the parents' column of its name; ``<field>_display`` from ``<field>``."""
-    schema = event.metadata["dagster/column_schema"].value
+    schema = event.metadata[_SCHEMA].value
     deps: dict[str, list[dg.TableColumnDep]] = {column.name: [] for column in schema.columns}
     for unique_id in _node(build, event)["depends_on"]["nodes"]:
         key = translator.get_asset_spec(build.manifest, unique_id, build.project).key

@@ -124,6 +124,7 @@ def test_publishing_builds_the_models_over_the_published_rows(location: Location
         ).fetchall()
     assert (rows, incidents) == (ROWS, ROWS)
     assert columns_of(materialized["incidents_current"])["opened_at"] == "TIMESTAMP"
+    assert columns_of(materialized["incidents_current"])["state_display"] == "VARCHAR"
     assert materialized["incidents_current"]["dagster/row_count"].value == ROWS
     assert lineage_of(materialized["incidents_current"])["state_display"] == {("servicenow/incidents", "state")}
     assert lineage_of(materialized["incident_volume"])["day"] >= {("incident_facts", "opened_at")}
