@@ -164,6 +164,7 @@ class PullConfig(Section):
     max_deleted: Annotated[Share, Field(ge=0, le=1)] = 0.1
     on_change: Literal["evolve", "freeze"] = Field("evolve", alias="schema")
     keep: Annotated[Duration, Field(gt=0)] | None = None
+    keep_current: Annotated[Duration, Field(gt=0)] = 172_800.0
     corpus: Annotated[bool, Field(strict=True)] = False
     hidden_rows: Literal["warn", "fail"] = "warn"
     unreadable_rows: Literal["fail", "skip"] = "fail"

@@ -37,9 +37,9 @@ class Schedule(Section):
 
 
 class MaintenanceConfig(Schedule):
-    """When old things are pruned and small files compacted: by default on Sundays at 04:30 UTC."""
+    """When old things are pruned and small files compacted: by default each night at 04:30 UTC."""
 
-    cron: str = "30 4 * * 0"
+    cron: str = "30 4 * * *"
 
 
 def schedule_of(value: object) -> object:

@@ -20,7 +20,7 @@ from snow_assets.config_schedule import MaintenanceConfig
 from snow_assets.errors import LeaseHeld
 from snow_assets.pulls import Landing
 from snow_assets.pulls.compaction import Compacted, compact
-from snow_assets.pulls.retention import Pruned, prune
+from snow_assets.pulls.retention import Pruned, prune, prune_current
 from snow_assets.resources import LandingResource
 
 JOB = "maintenance"
@@ -122,17 +122,23 @@ def _maintain(
 ) -> dict[str, dg.MetadataValue]:
     now = datetime.now(UTC)
     if dry_run:
-        return (
-            {} if pull.keep is None else pruned_metadata(prune_pull(context.instance, landing, pull, now, dry_run=True))
-        )
+        return _pruned(context, pull, landing, now, dry_run=True)
     metadata: dict[str, dg.MetadataValue] = {}
     with hold(landing, context):
         _must_be_idle(context.instance, pull)
         if pull.mode == "delta":
             metadata |= compacted_metadata(compact(landing, pull))
-        if pull.keep is not None:
-            metadata |= pruned_metadata(prune_pull(context.instance, landing, pull, now))
-    return metadata
+        return metadata | _pruned(context, pull, landing, now, dry_run=False)
+
+
+def _pruned(
+    context: dg.OpExecutionContext, pull: PullConfig, landing: Landing, now: datetime, *, dry_run: bool
+) -> dict[str, dg.MetadataValue]:
+    """What goes of a pull; of a delta pull that keeps everything, the replaced files of its current rows."""
+    if pull.keep is not None:
+        return pruned_metadata(prune_pull(context.instance, landing, pull, now, dry_run=dry_run))
+    gone = prune_current(landing, pull, now, dry_run=dry_run)
+    return {"dry_run": dg.MetadataValue.bool(dry_run), "replaced_files": dg.MetadataValue.int(len(gone))}
 
 
 def pruned_metadata(pruned: Pruned) -> dict[str, dg.MetadataValue]:

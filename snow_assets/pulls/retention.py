@@ -88,7 +88,17 @@ def prune(landing: Landing, pull: PullConfig, now: datetime, *, dry_run: bool = 
     )
     if not dry_run:
         _remove(landing, log, found)
-    return _with_current(landing, pruned)
+    return _with_current(landing, pruned, now - min(keep, timedelta(seconds=pull.keep_current)))
+
+
+def prune_current(landing: Landing, pull: PullConfig, now: datetime, *, dry_run: bool = False) -> list[str]:
+    """Remove files of current rows that were replaced longer than ``keep_current`` ago; returns where they lay.
+
+    Each sync rewrites some of them, so they would fill the disk also where a pull keeps everything else. Raises
+    ``LandingError``.
+    """
+    gone = vacuum(landing, now - timedelta(seconds=pull.keep_current), dry_run=dry_run)
+    return [home_of(landing).store.uri(path) for path in gone]
 
 
 def keep_of(pull: PullConfig) -> timedelta:
@@ -207,11 +217,11 @@ def _remove(landing: Landing, log: TableLog | None, found: _Found) -> None:
     landing.sweep()
 
 
-def _with_current(landing: Landing, pruned: Pruned) -> Pruned:
+def _with_current(landing: Landing, pruned: Pruned, before: datetime) -> Pruned:
     """Also the files of the table of current rows that no kept version of it names, and of its log."""
     home = home_of(landing)
     sizes = home.store.sizes("")
-    gone = vacuum(landing, pruned.before, dry_run=pruned.dry_run)
+    gone = vacuum(landing, before, dry_run=pruned.dry_run)
     size = sum(sizes.get(path, 0) for path in gone)
     files = tuple(home.store.uri(path) for path in gone)
     return replace(pruned, files=(*pruned.files, *files), size=pruned.size + size)

@@ -38,10 +38,10 @@ def _schedules(found: Settings, folder: Path) -> list[dg.ScheduleDefinition]:
 PULLS = "pulls:\n  a: {table: incident, keep: 30d}\n  b: {table: incident}\n  c: {table: incident, mode: delta}\n"
 
 
-def test_one_job_for_the_pulls_that_need_it_on_sunday_nights(tmp_path: Path) -> None:
+def test_one_job_for_the_pulls_that_need_it_each_night(tmp_path: Path) -> None:
     found = _settings(tmp_path, PULLS)
     [schedule] = _schedules(found, tmp_path)
-    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 4 * * 0", "UTC")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 4 * * *", "UTC")
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
     job = build_definitions(found, Environment({}, tmp_path)).resolve_job_def("maintenance")
     assert {node.name for node in job.nodes} == {"maintain_a", "maintain_c"}

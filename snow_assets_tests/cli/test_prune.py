@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
+
 import pytest
 
 from snow_assets.assets.keys import PullNames
 from snow_assets.assets.local import local_instance
 from snow_assets.config import Environment
+from snow_assets.pulls.plan import moment_of
 from snow_assets.simulator import SimulatorServer
 from snow_assets_tests.cli.conftest import Folder
 from snow_assets_tests.conftest import Hold
@@ -29,6 +33,8 @@ def bench(folder: Folder, server: SimulatorServer) -> Workbench:
     bench = Workbench(server, folder.path / "data", page_size=400, slice_rows=400)
     for _ in range(2):
         bench.pull_all()
+    while moment_of(bench.landing.plan_ids()[-1]) >= datetime.now(UTC):  # two of one second: the second lies ahead
+        time.sleep(0.05)
     return bench
 
 

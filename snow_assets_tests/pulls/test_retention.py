@@ -23,7 +23,7 @@ from snow_assets.pulls.current import bring_up, home_of
 from snow_assets.pulls.current_files import files_of
 from snow_assets.pulls.current_keys import LIVE
 from snow_assets.pulls.object_store import ObjectStore
-from snow_assets.pulls.retention import Pruned, prune
+from snow_assets.pulls.retention import Pruned, prune, prune_current
 from snow_assets.pulls.stores import LocalStore
 from snow_assets_tests.pulls.conftest import Workbench
 from snow_assets_tests.pulls.lives import ROWS, commit_at, content, day, live, plan_of, rows_of, tree
@@ -57,7 +57,8 @@ def made(lived: Path, tmp_path: Path) -> Made:
 
 
 def keeping(made: Made, days: float) -> Made:
-    return replace(made, base=plan_of(0), pull=made.pull.model_copy(update={"keep": days * 86400.0}))
+    seconds = days * 86400.0
+    return replace(made, base=plan_of(0), pull=made.pull.model_copy(update={"keep": seconds, "keep_current": seconds}))
 
 
 def named(landing: Landing, version: int) -> set[str]:
@@ -348,3 +349,25 @@ def test_what_was_pruned_says_whether_there_was_anything() -> None:
     pruned = Pruned("p", day(0), (), (), 0, (), (), ("plan x",), dry_run=False)
     assert pruned.nothing
     assert not replace(pruned, versions=(1,)).nothing
+
+
+def test_replaced_files_of_current_rows_go_also_where_everything_else_is_kept(made: Made) -> None:
+    """Each sync rewrites some of them: kept for ever, they would fill the disk."""
+    short = made.pull.model_copy(update={"keep": None, "keep_current": 86400.0})
+    for number in range(DAYS + 1, DAYS + 4):
+        made.publish(plan_of(number), rows_of(number))
+        bring_up(made.landing, short)
+    data = Path(made.landing.location).parent
+    before = tree(data)
+    assert not prune_current(made.landing, short, datetime.now(UTC), dry_run=True)
+    now = datetime.now(UTC) + timedelta(days=3)
+    would = prune_current(made.landing, short, now, dry_run=True)
+    assert would
+    assert tree(data) == before
+    assert prune_current(made.landing, short, now) == would
+    after = tree(data)
+    gone = {path for path in before if path not in after}
+    assert len(gone) == len(would)
+    assert all(".current" in str(path) for path in gone)
+    assert not bring_up(made.landing, short).changed
+    assert _descriptions(made.landing)
