@@ -48,7 +48,7 @@ def prune(app: App, name: str | None, dry_run: bool, keep: str | None) -> None:
             errors.append(error)
             shown.append({"pull": pull.name, "error": error.as_dict()})
         else:
-            shown.append(asdict(pruned))
+            shown.append(asdict(pruned) | {"before": pruned.before.isoformat()})
             if not app.json:
                 app.result({}, _lines(pruned))
     if app.json:
@@ -142,8 +142,9 @@ def _lines(pruned: Pruned) -> Iterator[str]:
         yield f"{pruned.pull}: nothing is older than {pruned.before:%Y-%m-%d %H:%M:%SZ} and of no use"
     else:
         yield (
-            f"{pruned.pull}: {len(pruned.plans)} plans, {len(pruned.versions)} versions and {len(pruned.files)} files"
-            f" {verb}, {human_bytes(pruned.size)}; of use after {pruned.before:%Y-%m-%d %H:%M:%SZ} stays"
+            f"{pruned.pull}: {verb}: plans {len(pruned.plans)}, versions {len(pruned.versions)}, files"
+            f" {len(pruned.files):,} ({human_bytes(pruned.size)});"
+            f" what is of use after {pruned.before:%Y-%m-%d %H:%M:%SZ} stays"
         )
     yield from (f"  plan {plan_id}" for plan_id in pruned.plans)
     yield from (f"  {path}" for path in pruned.files[:SHOWN])
