@@ -80,6 +80,7 @@ def incident(number: int, **fields: dict[str, str | None]) -> dict[str, Any]:
     return {**base, "state": half("1", "New"), **times, **fields}
 
 
+@pytest.mark.slow
 def test_values_are_typed_and_counted_once(dbt: Dbt, tmp_path: Path) -> None:
     solved = incident(
         1,
@@ -205,6 +206,7 @@ def test_history_has_one_interval_per_version_that_a_sync_saw(dbt: Dbt, tmp_path
     assert [row["number"][-1] for row in dbt.rows("select number from stg_incidents order by 1")] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_models_build_before_anything_is_published(dbt: Dbt) -> None:
     status = dbt.build({})
 
