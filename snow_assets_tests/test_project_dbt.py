@@ -218,7 +218,6 @@ def test_models_build_before_anything_is_published(dbt: Dbt) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_pull_may_be_the_first_that_is_published(dbt: Dbt, tmp_path: Path) -> None:
     """Dagster then builds what descends from it, and no more."""
     entry = {
