@@ -135,6 +135,7 @@ def mark(number: int, plan: str, at: str, kind: str) -> dict[str, Any]:
     return {"sys_id": f"{number:032x}", "kind": kind, "method": "audit", "at": moment, "plan": plan, "detail": ""}
 
 
+@pytest.mark.slow
 def test_history_has_one_interval_per_version_that_a_sync_saw(dbt: Dbt, tmp_path: Path) -> None:
     first, second, third, fourth, fifth = (f"20260201T{hour:02}0000Z" for hour in (10, 11, 12, 13, 14))
     seen = [

@@ -76,6 +76,7 @@ def test_the_lines_that_table_prints_read_the_rows(pulled: Folder) -> None:
     assert rows_read(lines[:1]) == [str(ROWS)]
 
 
+@pytest.mark.slow
 def test_every_command_reads_a_data_folder_with_an_odd_name(folder: Folder) -> None:
     odd = ("--data", "mé data #1?")
     assert folder.call("pull", "active", *odd).code == 0

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from snow_assets.simulator import Simulator, SimulatorServer
 from snow_assets_tests.cli.conftest import PULLS, ROWS, Folder, variables_of
 from snow_assets_tests.conftest import Hold
@@ -119,6 +121,7 @@ def test_a_signal_keeps_what_landed(folder: Folder, server: SimulatorServer) -> 
     assert done.json["landed"] == ROWS
 
 
+@pytest.mark.slow
 def test_a_killed_pull_is_gone_on_with(folder: Folder, server: SimulatorServer) -> None:
     """A kill leaves a run that nobody ends and a slot that nobody frees; the next pull must not wait for either."""
     folder.write("pulls: {incidents: {table: incident, page_size: 50, max_workers: 1, retry_backoff: 0.01}}")
@@ -180,6 +183,7 @@ with dg.DagsterInstance.from_config(str(home)) as instance:
 """
 
 
+@pytest.mark.slow
 def test_beside_a_run_of_the_daemon_a_pull_names_the_run_and_how_to_watch_it(
     folder: Folder, server: SimulatorServer
 ) -> None:

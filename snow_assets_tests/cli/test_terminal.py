@@ -7,6 +7,8 @@ import pty
 import re
 import subprocess
 
+import pytest
+
 from snow_assets_tests.cli.conftest import ROWS, Folder
 
 
@@ -34,6 +36,7 @@ def on_a_terminal(folder: Folder, *arguments: str, **variables: str) -> tuple[st
     return out.decode(), shown.decode()
 
 
+@pytest.mark.slow
 def test_a_pull_draws_rows_and_slices_on_stderr(folder: Folder) -> None:
     out, shown = on_a_terminal(folder, "pull", "incidents", NO_COLOR="1")
     assert out.startswith(f"incidents: {ROWS} rows published")

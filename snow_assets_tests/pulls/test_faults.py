@@ -61,6 +61,7 @@ TWINS = {"html_500", "html_502", "html_504", "empty_503", "execution_time_in_200
          "truncated_length"}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [

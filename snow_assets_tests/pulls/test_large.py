@@ -23,7 +23,9 @@ def large(request: pytest.FixtureRequest) -> Iterator[SimulatorServer]:
         yield server
 
 
-@pytest.mark.parametrize("display_value", ["all", "true", "false"])
+@pytest.mark.parametrize(
+    "display_value", ["all", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("true", "false"))]
+)
 def test_very_many_rows_land_exactly_once(large: SimulatorServer, tmp_path: Path, display_value: str) -> None:
     rows = len(large.sim.rows("incident"))
     workbench = Workbench(large, tmp_path, fields=FIELDS, display_value=display_value)

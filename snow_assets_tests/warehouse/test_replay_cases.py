@@ -107,6 +107,7 @@ def test_twelve_thousand_rows_of_one_second_all_arrive(tmp_path: Path) -> None:
         assert follower.held() == follower.true()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("night", "literals"),
     [("2026-10-24 22:00", "utc"), ("2026-10-24 22:00", "account"), ("2026-03-28 22:00", "account")],
