@@ -10,8 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -25,6 +24,7 @@ from snow_assets.pulls.columns import PLAN_COLUMN, arrow_schema, open_writer, re
 from snow_assets.pulls.current import current
 from snow_assets.pulls.current_files import batches, conformed
 from snow_assets.pulls.dataset import HOOKS, PREFIX, last_commit, log_of, open_table
+from snow_assets.pulls.gathering import Gathering
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.seal import seal, unsealed
 from snow_assets.pulls.table_log import TableLog
@@ -177,55 +177,31 @@ def _commit(
         table.update_incremental()
 
 
-class _Writer:
-    """Rows into files of about ``TARGET`` bytes, sealed as landed files are. A context manager."""
+class _Writer(Gathering["_OpenFile"]):
+    """Rows into files of about ``TARGET`` bytes, sealed as landed files are."""
 
     def __init__(self, landing: Landing, version: int, schema: pa.Schema) -> None:
+        super().__init__()
         self.rows = 0
         self._landing = landing
         self._stem = f"{COMPACTED}/{version:020}"
         self._schema = schema
-        self._gathered: list[pa.Table] = []
-        self._file: _OpenFile | None = None
-        self._added: list[AddAction] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.abandon()
 
     def add(self, table: pa.Table) -> None:
         """Take rows; columns that the table lacks are null, as in a file that was landed before they came."""
-        self._gathered.append(conformed(table, self._schema))
         self.rows += table.num_rows
-        rows = sum(part.num_rows for part in self._gathered)
-        if rows >= GROUP_ROWS or sum(part.nbytes for part in self._gathered) >= GROUP_BYTES:
-            self._flush()
+        self._gather(conformed(table, self._schema), GROUP_ROWS, GROUP_BYTES)
 
-    def close(self) -> list[AddAction]:
-        """Make the last file whole; returns what was added."""
-        self._flush()
-        self._end()
-        return self._added
-
-    def _flush(self) -> None:
-        if not self._gathered:
-            return
-        group = pa.concat_tables(self._gathered).combine_chunks()
-        self._gathered = []
+    def _write(self, group: pa.Table) -> None:
         if self._file is None:
-            self._file = _OpenFile(self._landing, f"{self._stem}-{len(self._added):05}.parquet", group)
+            self._file = _OpenFile(self._landing, f"{self._stem}-{len(self.added):05}.parquet", group)
         self._file.write(group)
         if self._file.size >= TARGET:
-            self._end()
+            self._end_file()
 
-    def _end(self) -> None:
+    def _end_file(self) -> None:
         if self._file is not None:
-            self._added.append(self._file.close())
+            self.added.append(self._file.close())
             self._file = None
 
 

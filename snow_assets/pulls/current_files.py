@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -18,6 +17,7 @@ from deltalake import DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
 
 from snow_assets.pulls.columns import CELL_TYPE, PLAN_COLUMN, open_writer, repeating_columns
+from snow_assets.pulls.gathering import Gathering
 from snow_assets.pulls.stores import Store
 
 STATE = "_state"
@@ -93,61 +93,36 @@ def batches(file: pq.ParquetFile) -> Iterator[tuple[int, pa.Table]]:
         at += batch.num_rows
 
 
-class FileWriter:
+class FileWriter(Gathering["_OpenFile"]):
     """Rows of one state into files of about ``rows / n`` rows each, with ``n`` as small as ``most`` lets it be.
 
-    Files that are whole are listed in ``added``; ``schema`` is what it takes. A context manager: what is not whole when
-    it fails vanishes.
+    ``schema`` is what it takes.
     """
 
     def __init__(self, store: Store, plan: str, state: str, schema: pa.Schema, rows: int, most: int) -> None:
-        self.added: list[AddAction] = []
+        super().__init__()
         self._store = store
         self._stem = f"{STATE}={state}/{plan}"
         self._state = state
         self.schema = schema
         self._portion = -(-rows // max(1, -(-rows // most)))
-        self._gathered: list[pa.Table] = []
-        self._file: _OpenFile | None = None
         self._lock = Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.abandon()
 
     def add(self, table: pa.Table) -> None:
         """Take rows of the schema; from any thread."""
         if not table.num_rows:
             return
         with self._lock:
-            self._gathered.append(table)
-            rows = sum(part.num_rows for part in self._gathered)
-            if rows >= GROUP_ROWS * 3 // 4 or sum(part.nbytes for part in self._gathered) >= GROUP_BYTES:
-                self._flush()
+            self._gather(table, GROUP_ROWS * 3 // 4, GROUP_BYTES)
 
-    def close(self) -> list[AddAction]:
-        """Make the last file whole; returns what was added."""
-        self._flush()
-        self._end_file()
-        return self.added
-
-    def _flush(self) -> None:
-        if not self._gathered:
-            return
-        table = pa.concat_tables(self._gathered).combine_chunks()
-        self._gathered = []
-        while table.num_rows:
+    def _write(self, group: pa.Table) -> None:
+        while group.num_rows:
             if self._file is None:
                 path = f"{self._stem}-{uuid4().hex[:12]}.parquet"
-                self._file = _OpenFile(self._store, path, table)
+                self._file = _OpenFile(self._store, path, group)
             room = self._portion - self._file.rows
-            self._file.write(table.slice(0, room))
-            table = table.slice(room)
+            self._file.write(group.slice(0, room))
+            group = group.slice(room)
             if self._file.rows >= self._portion:
                 self._end_file()
 
