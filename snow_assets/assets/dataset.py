@@ -8,8 +8,8 @@ import dagster as dg
 from pydantic import Field
 
 from snow_assets import checks
-from snow_assets.assets.failures import failures
-from snow_assets.assets.keys import PLAN_TAG, REFUSED_TAG, PullNames, run_tags
+from snow_assets.assets.failures import failures, refusal_told
+from snow_assets.assets.keys import PLAN_TAG, PullNames, run_tags
 from snow_assets.assets.leases import hold
 from snow_assets.assets.metadata import dataset_metadata, totals_metadata
 from snow_assets.config import PullConfig
@@ -51,7 +51,7 @@ def totals_asset(pull: PullConfig) -> dg.AssetsDefinition:
     )
     def totals(context: dg.AssetExecutionContext, config: TotalsConfig, landing: LandingResource) -> Iterator[Event]:
         store = landing.open(pull.name)
-        with failures(), hold(store, context, queue=True):
+        with failures(), refusal_told(context), hold(store, context, queue=True):
             plan = plan_of_run(context, store, pull, config.plan_id)
             try:
                 found = reconcile(plan, store, pull)
@@ -59,7 +59,6 @@ def totals_asset(pull: PullConfig) -> dg.AssetsDefinition:
                 yield checks.incomplete_result(error)
                 raise
             except PublishRefused:
-                context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
                 refused = read_totals(store, plan.plan_id)
                 if refused is not None:
                     yield from checks.totals_results(refused, pull)
@@ -85,13 +84,12 @@ def dataset_asset(pull: PullConfig) -> dg.AssetsDefinition:
     )
     def dataset(context: dg.AssetExecutionContext, config: DatasetConfig, landing: LandingResource) -> Iterator[Event]:
         store = landing.open(pull.name)
-        with failures(), hold(store, context, queue=True):
+        with failures(), refusal_told(context), hold(store, context, queue=True):
             plan = plan_of_run(context, store, pull, config.plan_id)
             totals = read_totals(store, plan.plan_id) or reconcile(plan, store, pull)
             try:
                 published = publish(plan, totals, store, pull, accept=config.accept)
             except PublishRefused as error:
-                context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
                 yield checks.acceptable_result(error)
                 raise
         yield dg.MaterializeResult(

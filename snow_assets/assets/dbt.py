@@ -22,6 +22,7 @@ from snow_assets.config import Environment, PullConfig
 from snow_assets.errors import LandingError
 from snow_assets.pulls import Landing, published
 from snow_assets.pulls.current import current
+from snow_assets.pulls.marks import FOLDER as MARKS
 from snow_assets.pulls.plan import moment_of
 from snow_assets.pulls.schema import read_schema
 from snow_assets.resources import LandingResource
@@ -73,7 +74,7 @@ def dbt_parts(environment: Environment, pulls: Sequence[PullConfig], pool: str |
             properties = self.get_resource_props(manifest, unique_id)
             if properties["resource_type"] == "source" and properties["source_name"] == SOURCE:
                 names = PullNames(_pull_of(properties))
-                return spec.replace_attributes(key=names.current if modes.get(names.pull) == "delta" else names.dataset)
+                return spec.replace_attributes(key=names.rows(modes.get(names.pull, "full")))
             return spec if spec.group_name else spec.replace_attributes(group_name=GROUP)
 
     translator = Translator(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
@@ -175,7 +176,7 @@ def _published(landing: Landing) -> dict[str, Any]:
     now = current(landing)
     if now is None or now.base != dataset.base:
         return {}
-    marks = landing.beside("marks")
+    marks = landing.beside(MARKS)
     rows = {"files": now.files, "gone": now.gone_files, "plan": now.plan, "base": now.base}
     seen = {"versions": dataset.files, "marks": [marks.uri(name) for name in marks.list("")]}
     return rows | seen | _described(landing, now.plan)

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from snow_assets import checks
 from snow_assets.assets.dataset import Event, plan_of_run
-from snow_assets.assets.failures import failures, fix_first_told
+from snow_assets.assets.failures import failures, fix_first_told, refusal_told
 from snow_assets.assets.fault_lines import fault_lines
-from snow_assets.assets.keys import REFUSED_TAG, PullNames
+from snow_assets.assets.keys import PullNames
 from snow_assets.assets.leases import hold
 from snow_assets.assets.metadata import current_metadata, sweep_metadata
 from snow_assets.config import PullConfig
-from snow_assets.errors import CredentialsError, PublishRefused
+from snow_assets.errors import CredentialsError
 from snow_assets.pulls import bring_up, sweep
 from snow_assets.pulls.plan import moment_of
 from snow_assets.pulls.schema import read_schema
@@ -55,15 +55,12 @@ def sweep_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
             failures(servicenow),
             fix_first_told(context, CredentialsError),
             fault_lines(context),
+            refusal_told(context),
             servicenow.client(pull) as client,
             hold(store, context, queue=True),
         ):
             plan = plan_of_run(context, store, pull, config.plan_id)
-            try:
-                found = sweep(plan, pull, client, store, accept=config.accept)
-            except PublishRefused:
-                context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
-                raise
+            found = sweep(plan, pull, client, store, accept=config.accept)
         yield dg.MaterializeResult(metadata=sweep_metadata(found), check_results=checks.sweep_results(found))
 
     return swept

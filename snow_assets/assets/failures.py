@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from snow_assets.assets.keys import FIX_FIRST_TAG
-from snow_assets.errors import CredentialsError, FixFirst, HostError, InstanceUnavailable, SnowError
+from snow_assets.assets.keys import FIX_FIRST_TAG, REFUSED_TAG
+from snow_assets.errors import CredentialsError, FixFirst, HostError, InstanceUnavailable, PublishRefused, SnowError
 from snow_assets.resources import ServiceNowResource
 
 
@@ -34,6 +34,16 @@ def fix_first_told(context: dg.AssetExecutionContext, kind: type[FixFirst]) -> I
         yield
     except kind:
         tell_fix_first(context)
+        raise
+
+
+@contextmanager
+def refusal_told(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Let the reconciler know that the plan waits to be accepted by name."""
+    try:
+        yield
+    except PublishRefused:
+        context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
         raise
 
 

@@ -29,6 +29,7 @@ from snow_assets.pulls.current_files import (
 from snow_assets.pulls.current_keys import LIVE, Keys, ids_of
 from snow_assets.pulls.dataset import Dataset
 from snow_assets.pulls.landing import Landing
+from snow_assets.pulls.marks import FOLDER as MARKS
 from snow_assets.pulls.plan import plan_in
 
 Writers = Mapping[tuple[str, int], FileWriter]  # by state and part
@@ -68,7 +69,7 @@ class Rewrite:
         for number, path in enumerate(self._sources):
             with _opened(self._landing, path) as file:
                 self._keys.add_versions(number, file, self._cursor, path.partition("/")[0], self._after)
-        marks = Landing(self._landing.pull, self._landing.beside("marks"))
+        marks = Landing(self._landing.pull, self._landing.beside(MARKS))
         for path in marks.store.list(""):
             plan = plan_in(path)
             if self._after < plan <= self.dataset.plan and plan >= self.dataset.base:

@@ -18,11 +18,11 @@ from snow_assets.pulls.compaction import COMPACTED
 from snow_assets.pulls.current import current, home_of, vacuum
 from snow_assets.pulls.dataset import open_table
 from snow_assets.pulls.landing import Landing
+from snow_assets.pulls.marks import FOLDER as MARKS
 from snow_assets.pulls.plan import moment_of, plan_in
 from snow_assets.pulls.stores import RETIRED, Store
+from snow_assets.pulls.swept import FOLDER as SWEEPS
 from snow_assets.pulls.table_log import TableLog, Version
-
-_MARKS, _SWEEPS = "marks", "sweeps"  # beside the landing; what lies there bears the name of its plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +163,18 @@ def _idle_marks(landing: Landing, kept: list[Version], before: datetime) -> Iter
     """Marks of plans before the base that the oldest kept version began with."""
     ours = kept[0].ours if kept else {}
     oldest = ours.get("base") or ours.get("plan", "")
-    for name in landing.beside(_MARKS).list(""):
+    for name in landing.beside(MARKS).list(""):
         plan_id = plan_in(name)
         if plan_id and plan_id < oldest and moment_of(plan_id) < before:
-            yield _MARKS, name
+            yield MARKS, name
 
 
 def _idle_sweeps(landing: Landing, newest: str, before: datetime) -> Iterator[tuple[str, str]]:
     """Swept keys of plans that were published since: a sweep that ended leaves none."""
-    for name in landing.beside(_SWEEPS).list(""):
+    for name in landing.beside(SWEEPS).list(""):
         plan_id = plan_in(name)
         if plan_id and plan_id <= newest and moment_of(plan_id) < before:
-            yield _SWEEPS, name
+            yield SWEEPS, name
 
 
 def _partition_keys(landing: Landing, plan_id: str) -> Iterable[str]:
