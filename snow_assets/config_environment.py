@@ -193,6 +193,14 @@ class Credentials(BaseModel):
         raise TypeError("credentials stay in memory: read them again where they are needed")
 
     @classmethod
+    def given(cls, **parts: str) -> Credentials:
+        """Credentials from their parts: ``username``, ``password``, ``client_id`` and so on.
+
+        Raises ``CredentialsError`` where half are given, or one holds a control character. Values are not shown.
+        """
+        return cls._of(parts, {part: part for part in cls.VARIABLES})
+
+    @classmethod
     def from_environment(cls, environment: Environment | None = None) -> Credentials:
         """Read the ``SNOW_*`` variables.
 
@@ -200,21 +208,26 @@ class Credentials(BaseModel):
             CredentialsError: none are given, half are, or one holds a control character. Values are not shown.
         """
         source = environment or Environment.load()
-        found = {part: source.get(name) for part, name in cls.VARIABLES.items()}
-        for part, value in found.items():
-            if value and any(ord(character) < 32 for character in value):
+        found = {part: value for part, name in cls.VARIABLES.items() if (value := source.get(name))}
+        return cls._of(found, cls.VARIABLES)
+
+    @classmethod
+    def _of(cls, parts: Mapping[str, str], names: Mapping[str, str]) -> Credentials:
+        """``names``: what each part is called where it was given."""
+        for part, value in parts.items():
+            if any(ord(character) < 32 for character in value):
                 hint = "look for a line break at its end"
-                raise CredentialsError("holds a control character", key=cls.VARIABLES[part], hint=hint)
-        missing = _missing(found)
+                raise CredentialsError("holds a control character", key=names.get(part, part), hint=hint)
+        missing = _missing({part: parts.get(part) for part in cls.VARIABLES}, names)
         if missing:
             raise missing
-        return cls.model_validate({field: value for field, value in found.items() if value})
+        return cls.model_validate({field: value for field, value in parts.items() if value})
 
 
 _OF_CLIENT = ("client_id", "client_secret")
 
 
-def _missing(found: Mapping[str, str | None]) -> CredentialsError | None:
+def _missing(found: Mapping[str, str | None], names: Mapping[str, str]) -> CredentialsError | None:
     """What a sign-in lacks. A token or an API key needs nothing else."""
     if found["token"] or found["api_key"]:
         return None
@@ -222,14 +235,13 @@ def _missing(found: Mapping[str, str | None]) -> CredentialsError | None:
         hint = "set SNOW_USERNAME and SNOW_PASSWORD, SNOW_CLIENT_ID and SNOW_CLIENT_SECRET, SNOW_TOKEN or SNOW_API_KEY"
         return CredentialsError("no credentials are given", key="SNOW_USERNAME", hint=hint)
     if found["refresh_token"]:
-        lacking = [Credentials.VARIABLES[field] for field in _OF_CLIENT if not found[field]]
+        lacking = [names[field] for field in _OF_CLIENT if not found[field]]
         if not lacking:
             return None  # a user is not needed, and not asked for
         hint = "a refresh token is good only together with the client that it was issued to"
-        return CredentialsError("is not set, but SNOW_REFRESH_TOKEN is", key=" and ".join(lacking), hint=hint)
+        return CredentialsError(f"is not set, but {names['refresh_token']} is", key=" and ".join(lacking), hint=hint)
     for one, other in (_OF_CLIENT, ("username", "password")):
         if bool(found[one]) != bool(found[other]):
             given, absent = (one, other) if found[one] else (other, one)
-            variables = Credentials.VARIABLES
-            return CredentialsError(f"is not set, but {variables[given]} is", key=variables[absent], hint="set both")
+            return CredentialsError(f"is not set, but {names[given]} is", key=names[absent], hint="set both")
     return None

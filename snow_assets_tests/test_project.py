@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 PACKAGE = ROOT / "snow_assets"
 # Each part may import itself and what stands before it. The rest of the top level is of the last part's kind.
-LAYERS = ("errors", "config", "servicenow", "pulls", "assets", "cli")
+LAYERS = ("errors", "config", "servicenow", "pulls", "documents", "assets", "cli")
 PARTS = {
     "__version__": "errors",
     "read": "pulls",
@@ -156,7 +156,9 @@ def test_no_module_is_too_long() -> None:
     assert not long
 
 
-@pytest.mark.parametrize("module", ["snow_assets.servicenow.client", "snow_assets.pulls", "snow_assets.simulator"])
+@pytest.mark.parametrize(
+    "module", ["snow_assets.servicenow.client", "snow_assets.pulls", "snow_assets.documents", "snow_assets.simulator"]
+)
 def test_libraries_do_not_import_dagster(module: str) -> None:
     code = f"import sys, {module}; sys.exit('dagster' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -16,7 +16,6 @@ from snow_assets.config import PullConfig
 from snow_assets.pulls.fan_out import fan_out
 from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.sweep_books import Books
-from snow_assets.pulls.window import STORED
 from snow_assets.servicenow.account import UNREADABLE, rows, text
 from snow_assets.servicenow.boundaries import is_usable
 from snow_assets.servicenow.client import Client
@@ -37,6 +36,7 @@ from snow_assets.servicenow.named import (
 )
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import Reading
+from snow_assets.servicenow.since import STORED
 
 BATCHES: Final = 16  # in hand at a time
 CLASS: Final = "sys_class_name"

@@ -27,13 +27,13 @@ from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.sweep_books import MARKED, Books
 from snow_assets.pulls.sweep_record import SWEEP_FILE, Sweep, read_sweep
 from snow_assets.pulls.swept import Asked, Swept, forget_swept, opened, sweep_rows
-from snow_assets.pulls.window import STORED, honoured
 from snow_assets.pulls.workspace import workspace
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.deleted import LOG, LOG_FIELDS, descendants, log_queries, oldest_entry
 from snow_assets.servicenow.exchange import Tally
 from snow_assets.servicenow.honoured import must_be_honoured, visible_fields
 from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.since import STORED, honoured_since
 
 __all__ = ["Sweep", "read_sweep", "sweep"]
 
@@ -176,7 +176,9 @@ class _Sweeping:
             unknown.append(f"deletes of classes that extend {self.plan.table} are unknown: sys_db_object is unreadable")
         since = self.since
         try:  # it may read moments in another zone than UTC, also where no row of the table shows it
-            moment = honoured(LOG, "sys_created_on", self.client, self.plan.since or self.plan.as_of, tally)
+            begin = self.plan.since or self.plan.as_of
+            procedure = honoured_since(LOG, "sys_created_on", begin, self.client.policy, tally)
+            moment = self.client.run(procedure, tally=tally)
             since = moment.astimezone(UTC).strftime(STORED)
         except QueryError as error:
             unknown.append(f"deletes are unknown: {error.message}")

@@ -12,15 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from snow_assets.config import PullConfig
-from snow_assets.errors import QueryError
 from snow_assets.pulls.plan import Plan, fingerprint_of
-from snow_assets.servicenow.account import rows, text
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.exchange import Tally
+from snow_assets.servicenow.since import honoured_since, since_term
 
-STORED = "%Y-%m-%d %H:%M:%S"  # how the instance stores a moment, and takes one in a query: UTC
-ZONES = timedelta(hours=27)  # no two time zones lie further apart
-PROBED = 50  # newest rows before the window that are asked for: some of them may be hidden
 _PER_PLAN = frozenset({"query", "window"})  # of an identity: what each plan of a chain has of its own
 
 
@@ -82,9 +78,9 @@ def find_window(
     set_back = as_of < since  # the clock was ahead: what changed since then is in no window of it
     if set_back:
         since = as_of.astimezone(UTC).replace(microsecond=0) - overlap
-    since = honoured(pull.table, pull.cursor, client, since, tally)
+    since = client.run(honoured_since(pull.table, pull.cursor, since, client.policy, tally), tally=tally)
     verify = set_back or (as_of - chain.verified).total_seconds() >= pull.verify_every
-    return Window(chain.base, since, _term(pull.cursor, since), verify)
+    return Window(chain.base, since, since_term(pull.cursor, since), verify)
 
 
 def verified_at(plan: Plan, chain: Chain | None) -> datetime:
@@ -92,29 +88,3 @@ def verified_at(plan: Plan, chain: Chain | None) -> datetime:
     if plan.is_delta and not plan.verify and chain is not None:
         return chain.verified
     return plan.as_of
-
-
-def _term(cursor: str, since: datetime) -> str:
-    return f"{cursor}>={since.strftime(STORED)}"
-
-
-def honoured(table: str, cursor: str, client: Client, since: datetime, tally: Tally) -> datetime:
-    """``since``, or an earlier moment where the instance reads the literal in another zone than UTC.
-
-    The newest row before the literal tells: its stored value, which is UTC, must lie before it as well.
-
-    Raises ``QueryError`` where the instance does not honour a moment in a query.
-    """
-    for moment in (since, since - ZONES):
-        literal = moment.strftime(STORED)
-        query = f"{cursor}<{literal}^ORDERBYDESC{cursor}"
-        found = client.run(rows(table, query, (cursor,), "probe", client.policy, tally, limit=PROBED), tally=tally)
-        newest = max((text(row, cursor) for row in found), default="")
-        if newest < since.strftime(STORED):
-            return moment
-    raise QueryError(
-        f"the newest {cursor} of {table} before {since.strftime(STORED)} is {newest}: a delta would miss rows",
-        key="cursor",
-        value=cursor,
-        hint="choose a date-time field of the table, or mode: full",
-    )

@@ -2,9 +2,9 @@
 
 ::
 
-    from snow_assets.servicenow import Client, Credentials
+    from snow_assets.servicenow import Client
 
-    with Client("https://acme.service-now.com", Credentials.from_environment()) as client:
+    with Client("https://acme.service-now.com", username="u", password="p") as client:
         print(client.get_count("incident", "active=true"))
         for record in client.concurrent_get_records("incident", "active=true", fields=["number", "state"]):
             ...
@@ -15,5 +15,6 @@ from __future__ import annotations
 from snow_assets.config import Credentials
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.records import IncompleteWarning, Records, Report
 
-__all__ = ["Client", "Credentials", "EncodedQuery"]
+__all__ = ["Client", "Credentials", "EncodedQuery", "IncompleteWarning", "Records", "Report"]

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from snow_assets.errors import Cancelled, ConfigError
+from snow_assets.errors import Cancelled
 from snow_assets.servicenow import account as asking
 from snow_assets.servicenow import streams
-from snow_assets.servicenow.budget import RetryBudget
+from snow_assets.servicenow.core import CURSOR, ClientCore, at_least, checked_name, checked_timeout, credentials_given
 from snow_assets.servicenow.driver import Driver
-from snow_assets.servicenow.exchange import DisplayValue, Page, Procedure, Request, Tally
-from snow_assets.servicenow.governor import Governor, governor_of
-from snow_assets.servicenow.pages import DictDecoder, check_object
+from snow_assets.servicenow.exchange import DisplayValue, Page, Procedure, Tally
 from snow_assets.servicenow.query import EncodedQuery
-from snow_assets.servicenow.reading import Reading
-from snow_assets.servicenow.retry import RetryPolicy, fetch
+from snow_assets.servicenow.records import AbsentFields, OnIncomplete, Records
 from snow_assets.servicenow.session import Transport
 
 if TYPE_CHECKING:
@@ -26,18 +23,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Client:
+class Client(ClientCore):
     """Reads from one instance. Safe for threads; a context manager; knows nothing of Dagster.
 
     ::
 
-        with Client("https://acme.service-now.com", Credentials(username="u", password="p")) as client:
+        with Client("https://acme.service-now.com", username="u", password="p") as client:
             for record in client.get_records("incident", "active=true", fields=["number", "state"]):
                 ...
 
     Args:
-        url: address of the instance; plain http only to loopback, unless ``allow_http``.
-        credentials: who signs in.
+        instance_url: address of the instance; plain http only to loopback, unless ``allow_http``.
+        credentials: who signs in. Or give its parts: ``username`` and ``password``, ``client_id`` and so on. Without
+            either, the ``SNOW_`` variables of the environment and ``.env`` are read.
         page_size: rows per request, 1 to 10,000.
         max_workers: requests in flight at most; how many really are follows from what the instance bears.
         max_retries: how often one request is sent again.
@@ -54,9 +52,16 @@ class Client:
 
     def __init__(
         self,
-        url: str,
-        credentials: Credentials,
+        instance_url: str,
+        credentials: Credentials | None = None,
         *,
+        username: str | None = None,
+        password: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        refresh_token: str | None = None,
+        token: str | None = None,
+        api_key: str | None = None,
         page_size: int = 1000,
         max_workers: int = 16,
         max_retries: int = 3,
@@ -68,22 +73,34 @@ class Client:
         ca_bundle: str | None = None,
         max_wait: float = 900.0,
     ) -> None:
-        self.page_size = _page_size(page_size)
-        self.max_workers = _at_least("max_workers", max_workers, 1)
-        self.display_value = display_value
-        self.credentials = credentials
-        self.budget = RetryBudget(_at_least("max_retries", max_retries, 0), retry_backoff, max_wait, max_workers)
-        self.policy = RetryPolicy(max_retries, retry_backoff, max_wait, budget=self.budget)
-        self._transport = Transport(
-            url,
+        credentials = credentials_given(
             credentials,
-            timeout=_timeout(timeout),
+            username=username,
+            password=password,
+            client_id=client_id,
+            client_secret=client_secret,
+            refresh_token=refresh_token,
+            token=token,
+            api_key=api_key,
+        )
+        self._transport = Transport(
+            instance_url,
+            credentials,
+            timeout=checked_timeout(timeout),
             proxy=proxy,
             ca_bundle=ca_bundle,
             allow_http=allow_http,
         )
-        self.url = self._transport.url
-        self.governor: Governor = governor_of(self.url, self.max_workers)
+        super().__init__(
+            self._transport.url,
+            credentials,
+            page_size=page_size,
+            max_workers=max_workers,
+            max_retries=max_retries,
+            retry_backoff=retry_backoff,
+            display_value=display_value,
+            max_wait=max_wait,
+        )
         self._driver = Driver(self._transport, self.governor, self.budget)
 
     def __enter__(self) -> Self:
@@ -94,28 +111,15 @@ class Client:
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<Client of {self.url}, {self.credentials.kind}>"
-
-    @property
-    def username(self) -> str:
-        """The user name that we sign in with; ``""`` where a token or key stands for it."""
-        named = self.credentials.kind in ("basic", "oauth_password")
-        return (self.credentials.username or "") if named else ""
-
     def get_count(self, table: str, query: str = "") -> int:
         """Rows of ``table`` that match, those included that the account may not read."""
-        return self.run(asking.count(_name(table), EncodedQuery.parse(query), self.policy, Tally()))
+        return self.run(asking.count(checked_name(table), EncodedQuery.parse(query), self.policy, Tally()))
 
     def get_record(
         self, table: str, sys_id: str, fields: Sequence[str] | None = None, display_value: DisplayValue | None = None
     ) -> dict[str, Any]:
         """One record. Raises ``RequestFailed`` with ``fault == "not_found"`` where none can be read."""
-        params: dict[str, str] = {"sysparm_display_value": display_value or self.display_value}
-        if fields:
-            params["sysparm_fields"] = ",".join(fields)
-        request = Request(f"/api/now/table/{_name(table)}/{_name(sys_id, 'sys_id')}", params, "record")
-        return self.run(fetch(request, check_object, self.policy, Tally()))
+        return self.run(self.record(table, sys_id, fields, display_value))
 
     def get_records(
         self,
@@ -124,13 +128,37 @@ class Client:
         fields: Sequence[str] | None = None,
         display_value: DisplayValue | None = None,
         page_size: int | None = None,
-    ) -> Iterator[dict[str, Any]]:
+        *,
+        since: datetime | None = None,
+        cursor: str = CURSOR,
+        limit: int | None = None,
+        on_incomplete: OnIncomplete = "raise",
+        absent_fields: AbsentFields = "raise",
+    ) -> Records:
         """Every readable record that matches, once, ordered by sys_id, in this thread.
 
         ``sys_id`` is always among the fields; the query's own order is left out. An iterator that ends without an
-        error was complete; one that cannot be raises ``SliceFailed``, ``RequestFailed`` or another ``SnowError``.
+        error was complete; one that cannot be raises ``SliceFailed``, ``RequestFailed`` or another ``SnowError``. Its
+        ``report`` tells what was counted, delivered, hidden and missing.
+
+        Args:
+            table: name of the table.
+            query: encoded query. A field in it that the table lacks is a ``QueryError``: the instance would drop it.
+            fields: names; all where none are given.
+            display_value: instead of the client's.
+            page_size: instead of the client's.
+            since: aware; only rows whose ``cursor`` lies at it or after it. (With ``display_value="true"`` some earlier
+                ones too, where the instance reads moments in another zone than UTC.)
+            cursor: the date-time field that ``since`` is held against.
+            limit: the most records.
+            on_incomplete: ``warn``: ranges that fail do not end the reading; an ``IncompleteWarning`` and the report
+                name them. Credentials, rights and outages always raise.
+            absent_fields: ``skip`` leaves out fields that the table lacks instead of raising ``ConfigError``.
         """
-        return streams.in_order(self._driver, self._reading(table, query, fields, display_value, page_size))
+        question = self.question(
+            table, query, fields, display_value, page_size, since, cursor, limit, on_incomplete, absent_fields
+        )
+        return streams.in_order(self._driver, question, self.seen)
 
     def concurrent_get_records(
         self,
@@ -140,14 +168,23 @@ class Client:
         display_value: DisplayValue | None = None,
         page_size: int | None = None,
         max_workers: int | None = None,
-    ) -> Generator[dict[str, Any], None, None]:
+        *,
+        since: datetime | None = None,
+        cursor: str = CURSOR,
+        limit: int | None = None,
+        on_incomplete: OnIncomplete = "raise",
+        absent_fields: AbsentFields = "raise",
+    ) -> Records:
         """Like ``get_records``, on threads with a session each, in the order in which pages come.
 
-        At most ``max_workers`` pages wait for the consumer, then the threads wait for it. Closing stops them.
+        At most ``max_workers`` pages wait for the consumer, then the threads wait for it. Closing stops them: what is
+        under way at the instance ends as it does, and nothing more is asked for.
         """
-        workers = _at_least("max_workers", self.max_workers if max_workers is None else max_workers, 1)
-        reading = self._reading(table, query, fields, display_value, page_size)
-        return streams.as_completed(self._driver, reading, workers)
+        workers = at_least("max_workers", self.max_workers if max_workers is None else max_workers, 1)
+        question = self.question(
+            table, query, fields, display_value, page_size, since, cursor, limit, on_incomplete, absent_fields
+        )
+        return streams.as_completed(self._driver, question, workers, self.seen)
 
     def clock(self) -> datetime:
         """The instance's clock, as aware UTC; this machine's where the instance tells none."""
@@ -167,25 +204,6 @@ class Client:
         """Like ``run``, but the caller pulls the pages; the generator returns the result."""
         return self._driver.iterate(procedure, Tally() if tally is None else tally)
 
-    def _reading(
-        self,
-        table: str,
-        query: str,
-        fields: Sequence[str] | None,
-        display_value: DisplayValue | None,
-        page_size: int | None,
-    ) -> Reading:
-        names = tuple(dict.fromkeys(("sys_id", *fields))) if fields else ()
-        return Reading(
-            table=_name(table),
-            query=EncodedQuery.parse(query),
-            fields=names,
-            display_value=display_value or self.display_value,
-            page_size=self.page_size if page_size is None else _page_size(page_size),
-            decoder=DictDecoder(),
-            policy=self.policy,
-        )
-
     def spawn(self) -> Driver:
         """A driver that can be cancelled on its own, and is cancelled with this client."""
         return self._driver.spawn()
@@ -201,30 +219,3 @@ class Client:
         """Cancel what waits, and close every connection."""
         self._driver.cancel(Cancelled("the client was closed"))
         self._transport.close()
-
-
-def _name(text: str, key: str = "table") -> str:
-    if not text or not all(character.isalnum() or character in "_-$." for character in text):
-        raise ConfigError("not a name of the platform", key=key, value=text, hint="letters, digits and _ only")
-    return text
-
-
-def _page_size(page_size: int) -> int:
-    if not 1 <= page_size <= 10_000:
-        raise ConfigError("out of range", key="page_size", value=page_size, hint="1 to 10,000")
-    return page_size
-
-
-def _timeout(timeout: float | tuple[float, float]) -> tuple[float, float]:
-    connect, read = timeout if isinstance(timeout, tuple) else (10.0, timeout)
-    if connect <= 0 or read <= 0:
-        raise ConfigError(
-            "must be above 0 seconds", key="timeout", value=timeout, hint="one number, or (connect, read)"
-        )
-    return float(connect), float(read)
-
-
-def _at_least(key: str, value: int, least: int) -> int:
-    if value < least:
-        raise ConfigError("too small", key=key, value=value, hint=f"at least {least}")
-    return value

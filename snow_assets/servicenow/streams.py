@@ -10,61 +10,130 @@ import contextlib
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from queue import Empty, Full, Queue, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from snow_assets.errors import Cancelled, FixFirst, SnowError
-from snow_assets.servicenow.account import count
-from snow_assets.servicenow.boundaries import Chain, KeyRange, find_chain, join_chains, prefix_bounds
+from snow_assets.errors import Cancelled, RequestFailed, SliceFailed
+from snow_assets.servicenow.boundaries import Chain, KeyRange, find_chain
 from snow_assets.servicenow.driver import Driver
 from snow_assets.servicenow.exchange import Tally
 from snow_assets.servicenow.proof import read_range
+from snow_assets.servicenow.ranges import Outline, Seen, outline
+from snow_assets.servicenow.reading import Reading
+from snow_assets.servicenow.records import Figures, Question, Record, Records, warn_incomplete
 
-if TYPE_CHECKING:
-    from snow_assets.servicenow.reading import Reading
-
-_MOST_PAGES: Final = 200  # of a range
-_RANGES_PER_WORKER: Final = 4
-_EVERYTHING: Final = (KeyRange(0, None, None, None),)
 _STOP_CHECK: Final = 0.2  # seconds between two looks at whether the consumer has gone
+OF_THE_RANGE: Final = (SliceFailed, RequestFailed)
+"""What may fail in one range while the others go on."""
 
 
-def in_order(driver: Driver, reading: Reading) -> Iterator[dict[str, Any]]:
+def in_order(driver: Driver, question: Question, seen: Seen) -> Records:
     """Records in the order of their sys_ids, in the calling thread. Rows found late by a proof come last of a range."""
-    for piece in _ranges(driver, reading, 1):
-        tally = Tally()
-        for page in driver.iterate(read_range(reading, piece.lo, piece.hi, tally), tally):
-            yield from page.records
+    figures = Figures(question)
+    return Records(figures, _told(figures, question, _in_order(driver, question, figures, seen)))
 
 
-def as_completed(driver: Driver, reading: Reading, workers: int) -> Generator[dict[str, Any], None, None]:
+def as_completed(driver: Driver, question: Question, workers: int, seen: Seen) -> Records:
     """Records in the order in which their pages come, by ``workers`` threads.
 
     At most ``workers`` pages wait for the consumer; then the threads wait too. Closing the iterator stops them.
     """
-    crew = _Crew(driver.spawn(), reading, _ranges(driver, reading, workers))
+    figures = Figures(question)
+    return Records(figures, _told(figures, question, _as_completed(driver.spawn(), question, workers, figures, seen)))
+
+
+def _told(
+    figures: Figures, question: Question, rows: Generator[list[Record], None, None]
+) -> Generator[Record, None, None]:
+    """The records one by one, as many as were asked for, while the figures note how it ended."""
+    left = question.limit
     try:
+        for page in rows if left != 0 else ():
+            for record in page if left is None else islice(page, left):
+                figures.delivered(1)
+                yield record
+            left = None if left is None else max(0, left - len(page))
+            if left == 0:
+                break
+        figures.close("limit" if left == 0 else "complete")
+    except GeneratorExit:
+        figures.close("closed")
+        raise
+    except BaseException:
+        figures.close("failed")
+        raise
+    finally:
+        rows.close()
+    if figures.ended == "incomplete":
+        warn_incomplete(figures.report())
+
+
+def _in_order(driver: Driver, question: Question, figures: Figures, seen: Seen) -> Generator[list[Record], None, None]:
+    plan, ranges = _ranges(driver, question, 1, figures, seen)
+    for piece in ranges:
+        yield from _read(driver, plan.reading, piece, question, figures)
+
+
+def _read(
+    driver: Driver, reading: Reading, piece: KeyRange, question: Question, figures: Figures
+) -> Generator[list[Record], None, None]:
+    """The pages of one range; one that fails is noted, or raises, as was asked for."""
+    tally, delivered = Tally(), 0
+    pages = driver.iterate(read_range(reading, piece.lo, piece.hi, tally), tally)
+    try:
+        while True:
+            try:
+                page = next(pages)
+            except StopIteration as stop:
+                figures.proven(stop.value)
+                return
+            delivered += len(page.ids)
+            yield figures.kept(page)
+            del page  # or it would be held until the next one has come
+    except OF_THE_RANGE as error:
+        if question.on_incomplete == "raise":
+            raise
+        figures.failed(piece, delivered, error)
+    finally:
+        pages.close()
+        figures.spent(tally)
+
+
+def _as_completed(
+    driver: Driver, question: Question, workers: int, figures: Figures, seen: Seen
+) -> Generator[list[Record], None, None]:
+    crew: _Crew | None = None
+    try:
+        plan, ranges = _ranges(driver, question, workers, figures, seen)
+        crew = _Crew(driver, plan.reading, question, figures, ranges)
         yield from crew.run(workers)
     finally:
-        crew.stop(Cancelled("the iterator was closed"))
+        if crew is not None:
+            crew.stopped.set()
+        driver.cancel(Cancelled("the iterator was closed"))
 
 
 class _Crew:
     """The threads of one ``as_completed``."""
 
-    def __init__(self, driver: Driver, reading: Reading, ranges: Sequence[KeyRange]) -> None:
+    def __init__(
+        self, driver: Driver, reading: Reading, question: Question, figures: Figures, ranges: Sequence[KeyRange]
+    ) -> None:
         self._driver = driver
         self._reading = reading
+        self._question = question
+        self._figures = figures
         self._todo: SimpleQueue[KeyRange] = SimpleQueue()
         self._ranges = len(ranges)
         for piece in ranges:
             self._todo.put(piece)
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
 
-    def run(self, workers: int) -> Iterator[dict[str, Any]]:
+    def run(self, workers: int) -> Iterator[list[Record]]:
         count = min(workers, self._ranges)
         # A page, an error, or None from a thread that is done.
-        results: Queue[list[dict[str, Any]] | Exception | None] = Queue(maxsize=workers)
+        results: Queue[list[Record] | Exception | None] = Queue(maxsize=workers)
         for number in range(count):
             threading.Thread(target=self._work, args=(results,), name=f"records-{number}", daemon=True).start()
         while count:
@@ -74,49 +143,46 @@ class _Crew:
             if result is None:
                 count -= 1
             else:
-                yield from result
+                yield result
+                del result  # a page that was taken is not held while the next one is waited for
 
-    def stop(self, reason: BaseException) -> None:
-        self._stopped.set()
-        self._driver.cancel(reason)
-
-    def _work(self, results: Queue[list[dict[str, Any]] | Exception | None]) -> None:
+    def _work(self, results: Queue[list[Record] | Exception | None]) -> None:
         try:
             while True:
                 piece = self._todo.get_nowait()
-                tally = Tally()
-                procedure = read_range(self._reading, piece.lo, piece.hi, tally)
-                for page in self._driver.iterate(procedure, tally):
-                    self._put(results, page.records)
+                for page in _read(self._driver, self._reading, piece, self._question, self._figures):
+                    self._put(results, page)
         except Empty:
             self._put(results, None)
         except Exception as error:  # noqa: BLE001  # handed to the consumer, who raises it
             self._put(results, error)
 
-    def _put(self, results: Queue[list[dict[str, Any]] | Exception | None], item: Any) -> None:
-        while not self._stopped.is_set():
+    def _put(self, results: Queue[list[Record] | Exception | None], item: Any) -> None:
+        while not self.stopped.is_set():
             with contextlib.suppress(Full):
                 results.put(item, timeout=_STOP_CHECK)
                 return
 
 
-def _ranges(driver: Driver, reading: Reading, workers: int) -> Sequence[KeyRange]:
-    """Ranges that cover every sys_id: several for each worker, none of more than 200 pages."""
+def _ranges(
+    driver: Driver, question: Question, workers: int, figures: Figures, seen: Seen
+) -> tuple[Outline, Sequence[KeyRange]]:
+    """What is read, and the ranges that cover every sys_id."""
     tally = Tally()
     try:
-        total = driver.run(count(reading.table, reading.query, reading.policy, tally), None, tally)
-    except FixFirst:
-        raise
-    except SnowError:
-        return _EVERYTHING  # nobody counts: one range, in order
-    share = _MOST_PAGES if workers == 1 else total // (reading.page_size * workers * _RANGES_PER_WORKER)
-    rows = reading.page_size * min(max(1, share), _MOST_PAGES)
-    if total <= rows:
-        return _EVERYTHING
+        plan = driver.run(outline(question, workers, seen, tally), None, tally)
+        figures.asked_since = plan.since
+        if not plan.bounds:
+            return plan, plan.ranges(())
 
-    def chain(bounds: tuple[str | None, str | None]) -> Chain:
-        return driver.run(find_chain(reading, *bounds, rows, Tally()), None, Tally())
+        def chain(bounds: tuple[str | None, str | None]) -> tuple[Chain, Tally]:
+            spent = Tally()
+            return driver.run(find_chain(plan.reading, *bounds, plan.rows, spent), None, spent), spent
 
-    prefixes = prefix_bounds(-(-total // rows))
-    with ThreadPoolExecutor(min(workers, len(prefixes)), thread_name_prefix="chain") as pool:
-        return join_chains(list(pool.map(chain, prefixes)), rows)
+        with ThreadPoolExecutor(min(workers, len(plan.bounds)), thread_name_prefix="chain") as pool:
+            chains = list(pool.map(chain, plan.bounds))
+        for _, spent in chains:
+            tally.add(spent)
+        return plan, plan.ranges([found for found, _ in chains])
+    finally:
+        figures.spent(tally)

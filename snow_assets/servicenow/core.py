@@ -1,0 +1,154 @@
+"""What a client is, whether threads or asyncio drive it: its settings, and what it asks. No I/O.
+
+``Client`` and ``AsyncClient`` send; every rule about what is sent and what is believed is here or in procedures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from snow_assets.config import Credentials
+from snow_assets.errors import ConfigError
+from snow_assets.servicenow.budget import RetryBudget
+from snow_assets.servicenow.exchange import DisplayValue, Procedure, Request, Tally
+from snow_assets.servicenow.governor import Governor, governor_of
+from snow_assets.servicenow.pages import DictDecoder, check_object
+from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.ranges import Seen
+from snow_assets.servicenow.reading import Reading
+from snow_assets.servicenow.records import AbsentFields, OnIncomplete, Question
+from snow_assets.servicenow.retry import RetryPolicy, fetch
+from snow_assets.servicenow.since import must_be_aware
+
+CURSOR = "sys_updated_on"
+
+
+class ClientCore:
+    """Settings of a client, checked; and its questions, as procedures or as what is ``Question``.
+
+    Raises ``ConfigError`` or ``CredentialsError`` for what cannot work.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        page_size: int,
+        max_workers: int,
+        max_retries: int,
+        retry_backoff: float,
+        display_value: DisplayValue,
+        max_wait: float,
+    ) -> None:
+        """``url`` is checked already, by the transport."""
+        self.url = url
+        self.credentials = credentials
+        self.page_size = checked_page_size(page_size)
+        self.max_workers = at_least("max_workers", max_workers, 1)
+        self.display_value = display_value
+        self.budget = RetryBudget(at_least("max_retries", max_retries, 0), retry_backoff, max_wait, max_workers)
+        self.policy = RetryPolicy(max_retries, retry_backoff, max_wait, budget=self.budget)
+        self.governor: Governor = governor_of(self.url, self.max_workers)
+        self.seen: Seen = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.url}, {self.credentials.kind}>"
+
+    @property
+    def username(self) -> str:
+        """The user name that we sign in with; ``""`` where a token or key stands for it."""
+        named = self.credentials.kind in ("basic", "oauth_password")
+        return (self.credentials.username or "") if named else ""
+
+    def record(
+        self, table: str, sys_id: str, fields: Sequence[str] | None, display_value: DisplayValue | None
+    ) -> Procedure[dict[str, Any]]:
+        """One record."""
+        params: dict[str, str] = {"sysparm_display_value": display_value or self.display_value}
+        if fields:
+            params["sysparm_fields"] = ",".join(fields)
+        request = Request(f"/api/now/table/{checked_name(table)}/{checked_name(sys_id, 'sys_id')}", params, "record")
+        return fetch(request, check_object, self.policy, Tally())
+
+    def question(
+        self,
+        table: str,
+        query: str,
+        fields: Sequence[str] | None,
+        display_value: DisplayValue | None,
+        page_size: int | None,
+        since: datetime | None,
+        cursor: str,
+        limit: int | None,
+        on_incomplete: OnIncomplete,
+        absent_fields: AbsentFields,
+    ) -> Question:
+        """What an iterator of records reads. Raises ``ConfigError`` and ``QueryError``."""
+        if on_incomplete not in ("raise", "warn"):
+            raise ConfigError("unknown", key="on_incomplete", value=on_incomplete, hint="raise or warn")
+        if absent_fields not in ("raise", "skip"):
+            raise ConfigError("unknown", key="absent_fields", value=absent_fields, hint="raise or skip")
+        if limit is not None:
+            at_least("limit", limit, 0)
+        if since is not None:
+            must_be_aware(since)
+        size = self.page_size if page_size is None else checked_page_size(page_size)
+        needed = ("sys_id",) if since is None else ("sys_id", checked_name(cursor, "cursor"))
+        reading = Reading(
+            table=checked_name(table),
+            query=EncodedQuery.parse(query),
+            fields=tuple(dict.fromkeys((*needed, *fields))) if fields else (),
+            display_value=display_value or self.display_value,
+            page_size=size if limit is None else max(1, min(size, limit)),
+            decoder=DictDecoder(),
+            policy=self.policy,
+        )
+        return Question(reading, since, cursor, limit, on_incomplete, absent_fields)
+
+
+def credentials_given(credentials: Credentials | None, **parts: str | None) -> Credentials:
+    """The credentials of a client: an object, its parts, or else the ``SNOW_`` variables.
+
+    Raises ``ConfigError`` where both are given, ``CredentialsError`` where parts are missing.
+    """
+    given = {name: value for name, value in parts.items() if value is not None}
+    if credentials is not None and given:
+        hint = "give one of the two"
+        raise ConfigError("is given beside credentials", key=next(iter(given)), hint=hint)
+    if credentials is not None:
+        return credentials
+    return Credentials.given(**given) if given else Credentials.from_environment()
+
+
+def checked_name(text: str, key: str = "table") -> str:
+    """A name of the platform as it is. Raises ``ConfigError``."""
+    if not text or not all(character.isalnum() or character in "_-$." for character in text):
+        raise ConfigError("not a name of the platform", key=key, value=text, hint="letters, digits and _ only")
+    return text
+
+
+def checked_page_size(page_size: int) -> int:
+    """1 to 10,000. Raises ``ConfigError``."""
+    if not 1 <= page_size <= 10_000:
+        raise ConfigError("out of range", key="page_size", value=page_size, hint="1 to 10,000")
+    return page_size
+
+
+def checked_timeout(timeout: float | tuple[float, float]) -> tuple[float, float]:
+    """Seconds to connect and to read. Raises ``ConfigError``."""
+    connect, read = timeout if isinstance(timeout, tuple) else (10.0, timeout)
+    if connect <= 0 or read <= 0:
+        raise ConfigError(
+            "must be above 0 seconds", key="timeout", value=timeout, hint="one number, or (connect, read)"
+        )
+    return float(connect), float(read)
+
+
+def at_least(key: str, value: int, least: int) -> int:
+    """``value`` as it is. Raises ``ConfigError`` where it is less than ``least``."""
+    if value < least:
+        raise ConfigError("too small", key=key, value=value, hint=f"at least {least}")
+    return value
