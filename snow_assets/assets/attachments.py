@@ -12,6 +12,7 @@ from snow_assets.assets.failures import failures
 from snow_assets.assets.fault_lines import fault_lines
 from snow_assets.assets.keys import ATTACHMENTS_TAG, PullNames
 from snow_assets.assets.leases import hold
+from snow_assets.assets.metadata import link
 from snow_assets.checks import table
 from snow_assets.config import PullConfig
 from snow_assets.pulls.attachments import Attachments, home_of, sync_attachments
@@ -87,7 +88,6 @@ def _metadata(found: Attachments) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {
         name: dg.MetadataValue.int(number) for name in numbers if (number := getattr(found, name)) is not None
     }
-    link = dg.MetadataValue.url if "://" in found.table else dg.MetadataValue.path
     return {
         "dagster/row_count": dg.MetadataValue.int(found.landed + found.skipped + found.failed + found.deleted),
         **metadata,

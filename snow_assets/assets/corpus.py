@@ -9,6 +9,7 @@ import dagster as dg
 from snow_assets.assets.failures import failures
 from snow_assets.assets.keys import PullNames
 from snow_assets.assets.leases import hold
+from snow_assets.assets.metadata import files_metadata
 from snow_assets.config import PullConfig
 from snow_assets.errors import PlanIncomplete
 from snow_assets.pulls.corpus import Corpus, export_corpus
@@ -70,14 +71,10 @@ def _valid(found: Corpus) -> dg.AssetCheckResult:
 
 
 def _metadata(found: Corpus) -> dict[str, dg.MetadataValue]:
-    metadata: dict[str, dg.MetadataValue] = {
+    return {
         "dagster/row_count": dg.MetadataValue.int(found.rows),
         "plan_id": dg.MetadataValue.text(found.plan),
         "digest": dg.MetadataValue.text(found.digest),
         "written": dg.MetadataValue.bool(found.changed),
+        **files_metadata(found.files),
     }
-    for file in found.files:
-        link = dg.MetadataValue.url if "://" in file.location else dg.MetadataValue.path
-        metadata[file.name.partition(".")[2]] = link(file.location)
-        metadata[f"{file.name.partition('.')[2]} bytes"] = dg.MetadataValue.int(file.size)
-    return metadata

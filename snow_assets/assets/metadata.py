@@ -1,4 +1,4 @@
-"""Metadata of totals and datasets for the UI."""
+"""Metadata of totals, datasets and exports for the UI."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import dagster as dg
 
 from snow_assets.pulls import Current, Dataset, Plan, Sweep, Totals
 from snow_assets.pulls.columns import PLAN_COLUMN
+from snow_assets.pulls.exports import ExportFile
 from snow_assets.pulls.governed import Governed, added_up
 from snow_assets.pulls.schema import UNREADABLE, ColumnSchema, TableSchema
 
@@ -37,7 +38,7 @@ def totals_metadata(totals: Totals) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {
         "plan_id": dg.MetadataValue.text(totals.plan),
         "receipt": dg.MetadataValue.md(receipt_md(totals)),
-        "receipt_page": _link(totals.receipt),
+        "receipt_page": link(totals.receipt),
         "landed": dg.MetadataValue.int(totals.landed),
         "digest": dg.MetadataValue.text(totals.digest),
         "seconds": dg.MetadataValue.float(float(totals.seconds)),
@@ -153,7 +154,7 @@ def dataset_metadata(
         "files": dg.MetadataValue.int(len(dataset.files)),
         "plan_id": dg.MetadataValue.text(plan.plan_id),
         "as_of": dg.MetadataValue.timestamp(plan.as_of),
-        "receipt_page": _link(totals.receipt),
+        "receipt_page": link(totals.receipt),
         **({} if schema is None or schema.readable else {"dictionary": dg.MetadataValue.text(UNREADABLE)}),
     }
 
@@ -186,8 +187,19 @@ def _uri(location: str) -> str:
     return location if "://" in location else Path(location).as_uri()
 
 
-def _link(location: str) -> dg.MetadataValue:
+def link(location: str) -> dg.MetadataValue:
+    """A path or a URL, which the UI lets people copy or follow."""
     return dg.MetadataValue.url(location) if "://" in location else dg.MetadataValue.path(location)
+
+
+def files_metadata(files: Sequence[ExportFile]) -> dict[str, dg.MetadataValue]:
+    """Where the files of an export are, and their bytes, by their names' endings."""
+    metadata: dict[str, dg.MetadataValue] = {}
+    for file in files:
+        ending = file.name.partition(".")[2]
+        metadata[ending] = link(file.location)
+        metadata[f"{ending} bytes"] = dg.MetadataValue.int(file.size)
+    return metadata
 
 
 def _number(number: int | None) -> str:

@@ -6,43 +6,35 @@ and names only what is whole. Rows lie in the order of their sys_ids, so equal r
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from snow_assets.errors import LandingError, PlanIncomplete
+from snow_assets.errors import PlanIncomplete
 from snow_assets.pulls.columns import RowDigest
 from snow_assets.pulls.current_files import INTERNAL
+from snow_assets.pulls.exports import (
+    ExportFile,
+    Parts,
+    Written,
+    are_there,
+    exports_at,
+    prune,
+    read_manifest,
+    write_manifest,
+)
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.ledger import Difference
 from snow_assets.pulls.live import ID, Live, live_rows
 from snow_assets.pulls.ordered import write_ordered
 from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.records import json_lines, raw_records, without_nulls
-from snow_assets.pulls.stores import Store, sha256_of
+from snow_assets.pulls.stores import Store
 from snow_assets.pulls.totals import Totals, read_totals
 
 MANIFEST: Final = "corpus.json"
 KEPT: Final = 2  # newest exports
-_PARTS: Final = ".parts.json"
-_EXPORT: Final = re.compile(r"(\d{8}T\d{6}Z)\.(?:parquet|jsonl|parts\.json)")
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusFile:
-    """A file of an export: its name beside the manifest, where it is, bytes, SHA-256 in hex, rows."""
-
-    name: str
-    location: str
-    size: int
-    sha256: str
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +60,7 @@ class Corpus:
     differences: tuple[Difference, ...]
     digest: str
     made: str
-    files: tuple[CorpusFile, ...]
+    files: tuple[ExportFile, ...]
     changed: bool = False
 
 
@@ -79,16 +71,7 @@ def home_of(landing: Landing) -> Landing:
 
 def read_corpus(landing: Landing) -> Corpus | None:
     """The newest export, or ``None``. Raises ``LandingError`` where the manifest is damaged."""
-    store = home_of(landing).store
-    try:
-        content = store.read(MANIFEST)
-    except FileNotFoundError:
-        return None
-    try:
-        return msgspec.json.decode(content, type=Corpus)
-    except msgspec.DecodeError as error:
-        hint = "move it away, and export again"
-        raise LandingError("is damaged", key="file", value=store.uri(MANIFEST), hint=hint) from error
+    return read_manifest(home_of(landing).store, MANIFEST, Corpus)
 
 
 def export_corpus(landing: Landing, *, again: bool = False) -> Corpus:
@@ -103,12 +86,12 @@ def export_corpus(landing: Landing, *, again: bool = False) -> Corpus:
     live = live_rows(landing)
     store = home_of(landing).store
     known = read_corpus(landing)
-    if known is not None and not again and known.plan == live.plan and _are_there(store, known.files):
+    if known is not None and not again and known.plan == live.plan and are_there(store, known.files):
         return known
     plan = landing.read_plan(live.plan)
     store.check_writable()
     store.remove_scratch()
-    export = _Export(live, plan, store, again=again)
+    export = _Export(live, plan, Parts(store, live.plan, again=again))
     parquet = export.parquet()
     jsonl, digest = export.jsonl(parquet)
     totals = read_totals(landing, live.plan) if live.mode == "full" else None
@@ -131,76 +114,40 @@ def export_corpus(landing: Landing, *, again: bool = False) -> Corpus:
         files=(parquet, jsonl),
     )
     content = {name: value for name, value in asdict(corpus).items() if name != "changed"}
-    store.write(MANIFEST, msgspec.json.format(msgspec.json.encode(content), indent=1))
+    write_manifest(store, MANIFEST, content)
     _prune(store, live.plan)
     return replace(corpus, changed=True)
 
 
 class _Export:
-    """One export: parts that are finished are noted beside them, with their hashes."""
+    """The files of one export."""
 
-    def __init__(self, live: Live, plan: Plan, store: Store, *, again: bool) -> None:
-        self._live, self._plan, self._store = live, plan, store
-        self._notes = f"{live.plan}{_PARTS}"
-        self._finished: dict[str, dict[str, Any]] = {} if again else self._read_notes()
+    def __init__(self, live: Live, plan: Plan, parts: Parts) -> None:
+        self._live, self._plan, self._parts = live, plan, parts
 
-    def parquet(self) -> CorpusFile:
+    def parquet(self) -> ExportFile:
         """The rows in one file, in order."""
-        name = f"{self._live.plan}.parquet"
-        found = self._adopted(name)
-        if found is not None:
-            return found
-        scratch = self._store.scratch(name)
-        try:
-            live = self._live
-            rows = write_ordered(live.files, _fields(live), self._plan.key or (ID,), live.rows, scratch)
-            return self._commit(scratch, name, rows)
-        finally:
-            scratch.unlink(missing_ok=True)
+        live = self._live
 
-    def jsonl(self, parquet: CorpusFile) -> tuple[CorpusFile, str]:
+        def write(target: Path) -> Written:
+            return Written(write_ordered(live.files, _fields(live), self._plan.key or (ID,), live.rows, target))
+
+        return self._parts.part("parquet", write)
+
+    def jsonl(self, parquet: ExportFile) -> tuple[ExportFile, str]:
         """The raw records, key for key, and the digest of the rows. Read back from the rows that were written."""
-        name = f"{self._live.plan}.jsonl"
-        found = self._adopted(name)
-        if found is not None:
-            return found, str(self._finished[name]["digest"])
-        scratch = self._store.scratch(name)
-        digest, lines = RowDigest(), 0
-        try:
-            with self._store.parquet(parquet.name) as source, scratch.open("wb") as target:
+
+        def write(target: Path) -> Written:
+            digest, lines = RowDigest(), 0
+            with self._parts.store.parquet(parquet.name) as source, target.open("wb") as file:
                 for record in raw_records(source, self._plan.display_value):
-                    target.writelines(json_lines((record,)))
+                    file.writelines(json_lines((record,)))
                     digest.add_records((without_nulls(record),))
                     lines += 1
-            return self._commit(scratch, name, lines, digest=digest.hex()), digest.hex()
-        finally:
-            scratch.unlink(missing_ok=True)
+            return Written(lines, {"digest": digest.hex()})
 
-    def _commit(self, scratch: Path, name: str, rows: int, **more: str) -> CorpusFile:
-        self._store.replace(scratch, name)
-        noted = {"size": self._store.size(name), "sha256": sha256_of(self._store, name), "rows": rows, **more}
-        self._finished[name] = noted
-        self._store.write(self._notes, msgspec.json.encode(self._finished))
-        return self._file(name)
-
-    def _adopted(self, name: str) -> CorpusFile | None:
-        """A part that a dead run finished, if every byte of it is as it was."""
-        noted = self._finished.get(name)
-        with suppress(FileNotFoundError):
-            if noted and self._store.size(name) == noted["size"] and sha256_of(self._store, name) == noted["sha256"]:
-                return self._file(name)
-        self._finished.pop(name, None)
-        return None
-
-    def _file(self, name: str) -> CorpusFile:
-        noted = self._finished[name]
-        return CorpusFile(name, self._store.uri(name), noted["size"], noted["sha256"], noted["rows"])
-
-    def _read_notes(self) -> dict[str, dict[str, Any]]:
-        try:
-            return msgspec.json.decode(self._store.read(self._notes), type=dict[str, dict[str, Any]])
-        except (FileNotFoundError, msgspec.DecodeError):
-            return {}
+        found = self._parts.part("jsonl", write)
+        return found, self._parts.fact(found, "digest")
 
 
 def _fields(live: Live) -> tuple[str, ...]:
@@ -209,7 +156,7 @@ def _fields(live: Live) -> tuple[str, ...]:
 
 
 def _must_be_valid(
-    live: Live, parquet: CorpusFile, jsonl: CorpusFile, digest: str, totals: Totals | None, store: Store
+    live: Live, parquet: ExportFile, jsonl: ExportFile, digest: str, totals: Totals | None, store: Store
 ) -> None:
     """Every part holds the rows that were published, and those are what was counted but for what is explained."""
     found = [
@@ -232,17 +179,7 @@ def _must_be_valid(
         )
 
 
-def _are_there(store: Store, files: Sequence[CorpusFile]) -> bool:
-    try:
-        return all(store.size(file.name) == file.size for file in files)
-    except FileNotFoundError:
-        return False
-
-
 def _prune(store: Store, plan: str) -> None:
-    """Remove all but the newest exports, and the notes of finished parts."""
-    found = {name: match[1] for name in store.list("") if (match := _EXPORT.fullmatch(name))}
-    kept = {plan, *sorted({each for each in found.values() if each < plan})[-(KEPT - 1) :]}
-    for name, each in found.items():
-        if each not in kept or name.endswith(_PARTS):
-            store.remove(name)
+    """Remove all but the newest exports."""
+    older = sorted({export for export in exports_at(store).values() if export < plan})
+    prune(store, {plan, *older[-(KEPT - 1) :]})
