@@ -9,22 +9,44 @@ as an Arrow table,
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snow_assets.config import Credentials
+    from snow_assets.documents.document import Document
     from snow_assets.reader import files, read
+    from snow_assets.servicenow.client import Client
+    from snow_assets.servicenow.records import IncompleteWarning, Report
 
     __version__: str
 
-__all__ = ["__version__", "files", "read"]
+__all__ = [
+    "Client",
+    "Credentials",
+    "Document",
+    "IncompleteWarning",
+    "Report",
+    "__version__",
+    "files",
+    "read",
+]
+
+_WHERE = {
+    "Client": "snow_assets.servicenow.client",
+    "Credentials": "snow_assets.config",
+    "Document": "snow_assets.documents.document",
+    "IncompleteWarning": "snow_assets.servicenow.records",
+    "Report": "snow_assets.servicenow.records",
+    "files": "snow_assets.reader",
+    "read": "snow_assets.reader",
+}
+"""The module of each public name. It is imported when the name is asked for, so that a part does not import all."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, so that importing a part of the package does not import all of it."""
-    if name in {"files", "read"}:
-        from snow_assets import reader  # noqa: PLC0415 - see above
-
-        return getattr(reader, name)
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
     if name == "__version__":
         return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
