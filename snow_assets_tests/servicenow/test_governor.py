@@ -9,7 +9,8 @@ import pytest
 
 from snow_assets.errors import Cancelled
 from snow_assets.servicenow.exchange import Answer
-from snow_assets.servicenow.governor import Governor, Ramp, governor_of
+from snow_assets.servicenow.governor import Governor, governor_of
+from snow_assets.servicenow.ramp import Ramp
 
 GOOD = Answer(200, {}, b"x" * 1000, seconds=0.1)
 
