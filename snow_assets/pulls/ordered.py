@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,36 +28,47 @@ MOST_PORTIONS: Final = 400  # files open at once
 _SAMPLE: Final = 20_000  # keys by which the portions are cut
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows in no order. ``tables`` reads those columns of ``schema`` that it is given; ``keys`` are texts or cells."""
+
+    schema: pa.Schema
+    keys: Sequence[str]
+    tables: Callable[[pa.Schema], Iterator[pa.Table]]
+
+
 def write_ordered(files: Sequence[str], fields: Sequence[str], keys: Sequence[str], rows: int, target: Path) -> int:
     """Write the rows of ``files`` (paths or URLs) to the Parquet file ``target``, by ``keys``; returns how many.
 
     Columns are ``fields``, null where a file has none of that name. ``rows`` is about how many there are. Raises
     ``LandingError`` where a file is gone or damaged.
     """
-    schema = arrow_schema(fields)
+    return write_in_order(Rows(arrow_schema(fields), keys, partial(_tables, files)), rows, target)
+
+
+def write_in_order(found: Rows, rows: int, target: Path) -> int:
+    """Write rows, of which there are about ``rows``, to the Parquet file ``target``; returns how many."""
     with (
         tempfile.TemporaryDirectory(prefix="snow_assets-") as folder,
-        pq.ParquetWriter(target, schema, compression="zstd") as writer,
+        pq.ParquetWriter(target, found.schema, compression="zstd", write_page_checksum=True) as writer,
     ):
         written = 0
-        for portion in _portions(files, schema, keys, rows, Path(folder)):
-            table = portion.take(pc.sort_indices(_keys(portion, keys)))
+        for portion in _portions(found, rows, Path(folder)):
+            table = portion.take(pc.sort_indices(_keys(portion, found.keys)))
             writer.write_table(table, row_group_size=_group_rows(table))
             written += table.num_rows
         return written
 
 
-def _portions(
-    files: Sequence[str], schema: pa.Schema, keys: Sequence[str], rows: int, folder: Path
-) -> Iterator[pa.Table]:
+def _portions(found: Rows, rows: int, folder: Path) -> Iterator[pa.Table]:
     """The rows in portions, of which each has lower keys than the next; in no order within."""
-    bounds = _bounds(files, schema, keys, rows)
+    bounds = _bounds(found, rows)
     paths = [folder / f"{number}.arrow" for number in range(len(bounds) + 1)]
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with ExitStack() as stack:
-        writers = [stack.enter_context(pa.ipc.new_stream(str(path), schema, options=options)) for path in paths]
-        for table in _tables(files, schema):
-            for number, part in _dealt(table, keys, bounds):
+        writers = [stack.enter_context(pa.ipc.new_stream(str(path), found.schema, options=options)) for path in paths]
+        for table in found.tables(found.schema):
+            for number, part in _dealt(table, found.keys, bounds):
                 writers[number].write_table(part)
     for path in paths:
         with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as reader:
@@ -64,19 +77,18 @@ def _portions(
         pa.default_memory_pool().release_unused()
 
 
-def _bounds(files: Sequence[str], schema: pa.Schema, keys: Sequence[str], rows: int) -> list[str]:
+def _bounds(found: Rows, rows: int) -> list[str]:
     """The first keys of all portions but the first, from a sample of the keys."""
-    first = next(iter(_tables(files, schema)), None)
+    first = next(iter(found.tables(found.schema)), None)
     size = 0 if first is None else rows * first.nbytes // max(1, first.num_rows)
     count = min(-(-size // PORTION_BYTES), MOST_PORTIONS)
     if count < 2:
         return []
     step, sample, seen = max(1, rows // _SAMPLE), list[str](), 0
-    only = pa.schema([schema.field(key) for key in keys])
-    for table in _tables(files, only):
-        found = _keys(table, keys)
-        sample += found.take(pa.array(range(-seen % step, len(found), step), pa.int64())).to_pylist()
-        seen += len(found)
+    for table in found.tables(pa.schema([found.schema.field(key) for key in found.keys])):
+        keys = _keys(table, found.keys)
+        sample += keys.take(pa.array(range(-seen % step, len(keys), step), pa.int64())).to_pylist()
+        seen += len(keys)
     sample.sort()
     return sorted({sample[len(sample) * number // count] for number in range(1, count)})
 
@@ -102,7 +114,8 @@ def _dealt(table: pa.Table, keys: Sequence[str], bounds: Sequence[str]) -> Itera
 
 def _keys(table: pa.Table, keys: Sequence[str]) -> Any:
     """The key of each row as one text."""
-    parts = [pc.fill_null(values_of(table.column(key).combine_chunks()), "") for key in keys]
+    columns = [table.column(key).combine_chunks() for key in keys]
+    parts = [pc.fill_null(values_of(each) if pa.types.is_struct(each.type) else each, "") for each in columns]
     return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, "\0")
 
 
