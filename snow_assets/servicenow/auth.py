@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import msgspec
 
@@ -110,8 +110,11 @@ class _Token:
     accepted: bool = False
 
 
-class OAuthToken(Auth):
-    """A token from the instance's own endpoint, renewed ahead of its expiry by one thread for all.
+Form: TypeAlias = Mapping[str, str]
+
+
+class TokenHolder(Auth):
+    """A token from the instance's own endpoint, renewed ahead of its expiry by one for all. It sends nothing itself.
 
     The endpoint hands out the same token until it expires, so one that comes back again is used to its end. Where
     renewing fails while the token still holds, the token is used. A refresh token that comes with a token is the first
@@ -120,28 +123,14 @@ class OAuthToken(Auth):
 
     renewable = True
 
-    def __init__(
-        self,
-        grant: Mapping[str, str],
-        post: Callable[[str, Mapping[str, str]], Answer],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """``grant``: the form of the first request. ``post(path, form)`` sends a form without any credentials."""
+    def __init__(self, grant: Form, clock: Callable[[], float] = time.monotonic) -> None:
+        """``grant``: the form of the first request."""
         self._grant = dict(grant)
-        self._post = post
         self._clock = clock
-        self._lock = threading.Lock()
         self._token: _Token | None = None
         self._attempts = 0
         self._failure: TokenUnavailable | CredentialsError | None = None
         self._ended = False  # the grant was refused: repeated wrong passwords lock accounts
-
-    def header(self) -> tuple[str, str]:
-        """See ``Auth``; asks for a token where none holds."""
-        token = self._token
-        if token is None or self._clock() >= token.renew_at:
-            token = self._renewed()
-        return "Authorization", f"Bearer {token.value}"
 
     def accepted(self, value: str) -> None:
         """See ``Auth``."""
@@ -150,51 +139,65 @@ class OAuthToken(Auth):
             token.accepted = True
 
     def refused(self, value: str) -> bool:
-        """See ``Auth``: the token is asked for anew, unless another thread has done so."""
-        with self._lock:
-            token = self._token
-            if token is None or value != f"Bearer {token.value}":
-                return False
-            token.expires_at = token.renew_at = 0.0
-            return not token.accepted
+        """See ``Auth``: the token is asked for anew, unless somebody else has done so."""
+        token = self._token
+        if token is None or value != f"Bearer {token.value}":
+            return False
+        token.expires_at = token.renew_at = 0.0
+        return not token.accepted
 
-    def _renewed(self) -> _Token:
-        attempts = self._attempts
-        with self._lock:
-            token = self._token
-            if token is not None and self._clock() < token.renew_at:
-                return token
-            if self._failure is not None and (self._ended or self._attempts != attempts):
-                raise self._failure  # another thread asked while this one waited
-            self._attempts += 1
-            self._failure = None
-            try:
-                self._token = self._ask(token)
-            except (TokenUnavailable, CredentialsError) as failure:
-                if token is None or self._clock() >= token.expires_at:
-                    self._failure = failure
-                    self._ended = isinstance(failure, CredentialsError)
-                    raise
-                # It still holds: use it, and let a little time pass before the next try.
-                token.renew_at = min(token.expires_at, self._clock() + 5.0)
-                self._token = token
-            return self._token
+    def held(self) -> tuple[str, str] | None:
+        """The header, while there is a token that need not be renewed."""
+        token = self._token
+        if token is None or self._clock() >= token.renew_at:
+            return None
+        return "Authorization", f"Bearer {token.value}"
 
-    def _ask(self, old: _Token | None) -> _Token:
+    def renewal(self) -> Generator[Form, Answer, tuple[str, str]]:
+        """Yields forms to be posted without any credentials, receives the answers, and returns the header.
+
+        It is made before one waits for one's turn, and run by one at a time: it asks for nothing where whoever was
+        first got a token, or an answer that ends it for all.
+
+        Raises ``TokenUnavailable`` or ``CredentialsError``.
+        """
+        return self._renewal(self._attempts)
+
+    def _renewal(self, attempts: int) -> Generator[Form, Answer, tuple[str, str]]:
+        if header := self.held():
+            return header
+        if self._failure is not None and (self._ended or self._attempts != attempts):
+            raise self._failure  # another one asked while this one waited
+        self._attempts += 1
+        self._failure = None
+        token = self._token
+        try:
+            self._token = yield from self._ask(token)
+        except (TokenUnavailable, CredentialsError) as failure:
+            if token is None or self._clock() >= token.expires_at:
+                self._failure = failure
+                self._ended = isinstance(failure, CredentialsError)
+                raise
+            # It still holds: use it, and let a little time pass before the next try.
+            token.renew_at = min(token.expires_at, self._clock() + 5.0)
+            self._token = token
+        return "Authorization", f"Bearer {self._token.value}"
+
+    def _ask(self, old: _Token | None) -> Generator[Form, Answer, _Token]:
         if old is not None and old.refresh_token:
             form = {key: self._grant[key] for key in ("client_id", "client_secret") if key in self._grant}
             form |= {"grant_type": "refresh_token", "refresh_token": old.refresh_token}
             try:
-                return self._exchange(form, old)
+                return (yield from self._exchange(form, old))
             except CredentialsError:
                 if form == self._grant:
                     raise
                 # The refresh token ended; the grant itself may still be good.
-        return self._exchange(self._grant, old)
+        return (yield from self._exchange(self._grant, old))
 
-    def _exchange(self, form: Mapping[str, str], old: _Token | None) -> _Token:
+    def _exchange(self, form: Form, old: _Token | None) -> Generator[Form, Answer, _Token]:
         asked_at = self._clock()
-        answer = self._post(TOKEN_PATH, form)
+        answer = yield form
         if answer.status in (400, 401, 403):
             raise _refused(form["grant_type"], answer.status)
         if answer.status != 200 or "html" in answer.headers.get("content-type", ""):
@@ -210,8 +213,40 @@ class OAuthToken(Auth):
         return _Token(_header_safe(value, "access_token"), expires_at, expires_at - lead, str(refresh))
 
 
-def sign_in(credentials: Credentials, post: Callable[[str, Mapping[str, str]], Answer]) -> Auth:
-    """The auth object for ``credentials``. ``post`` sends a form to the instance (OAuth only)."""
+class OAuthToken(TokenHolder):
+    """A token that one thread asks for, for all."""
+
+    def __init__(
+        self, grant: Form, post: Callable[[str, Form], Answer], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``post(path, form)`` sends a form without any credentials."""
+        super().__init__(grant, clock)
+        self._post = post
+        self._lock = threading.Lock()
+
+    def header(self) -> tuple[str, str]:
+        """See ``Auth``; asks for a token where none holds."""
+        if header := self.held():
+            return header
+        renewal = self.renewal()
+        with self._lock:
+            answer: Answer | None = None
+            while True:
+                try:
+                    form = renewal.send(answer)  # type: ignore[arg-type]  # None starts it
+                except StopIteration as stop:
+                    given: tuple[str, str] = stop.value
+                    return given
+                answer = self._post(TOKEN_PATH, form)
+
+    def refused(self, value: str) -> bool:
+        """See ``Auth``; waits for a renewal that is under way."""
+        with self._lock:
+            return super().refused(value)
+
+
+def sign_in(credentials: Credentials, token: Callable[[Form], Auth]) -> Auth:
+    """The auth object for ``credentials``. ``token`` makes the one for OAuth, from the form of its first request."""
     secret = {
         name: value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
         for name in type(credentials).VARIABLES
@@ -224,13 +259,13 @@ def sign_in(credentials: Credentials, post: Callable[[str, Mapping[str, str]], A
             return ApiKey(secret["api_key"])
         case "oauth_refresh_token":
             grant = {name: secret[name] for name in ("client_id", "client_secret", "refresh_token")}
-            return OAuthToken({"grant_type": "refresh_token"} | grant, post)
+            return token({"grant_type": "refresh_token"} | grant)
         case "oauth_password":
             grant = {name: secret[name] for name in ("client_id", "client_secret", "username", "password")}
-            return OAuthToken({"grant_type": "password"} | grant, post)
+            return token({"grant_type": "password"} | grant)
         case "oauth_client_credentials":
             grant = {name: secret[name] for name in ("client_id", "client_secret")}
-            return OAuthToken({"grant_type": "client_credentials"} | grant, post)
+            return token({"grant_type": "client_credentials"} | grant)
         case _:
             return BasicAuth(secret["username"], secret["password"])
 

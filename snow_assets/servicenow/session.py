@@ -28,7 +28,7 @@ from requests.auth import AuthBase
 from requests.models import PreparedRequest
 
 from snow_assets.errors import ConfigError
-from snow_assets.servicenow.auth import Auth, TokenUnavailable, sign_in
+from snow_assets.servicenow.auth import Auth, OAuthToken, TokenUnavailable, sign_in
 from snow_assets.servicenow.deadlines import Deadlines, WatchedAdapter
 from snow_assets.servicenow.exchange import Answer, Request, Sink, Stored
 from snow_assets.servicenow.sinks import store_body
@@ -96,7 +96,7 @@ class Transport:
         allow_http: bool = False,
     ) -> None:
         self.url = base_url(url, allow_http=allow_http)
-        self.auth: Auth = sign_in(credentials, self._post)
+        self.auth: Auth = sign_in(credentials, lambda grant: OAuthToken(grant, self._post))
         self._timeout = timeout
         self._proxies = dict.fromkeys(("http", "https"), check_proxy(proxy)) if proxy else {}
         self._verify: str | bool = check_ca_bundle(ca_bundle) if ca_bundle else True
