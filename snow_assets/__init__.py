@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snow_assets.config import Credentials
     from snow_assets.documents.document import Document
+    from snow_assets.pulls.library import lazy_pull_to, pull_to
     from snow_assets.reader import files, read
     from snow_assets.servicenow.client import Client
     from snow_assets.servicenow.records import IncompleteWarning, Report
@@ -29,6 +30,8 @@ __all__ = [
     "Report",
     "__version__",
     "files",
+    "lazy_pull_to",
+    "pull_to",
     "read",
 ]
 
@@ -39,6 +42,8 @@ _WHERE = {
     "IncompleteWarning": "snow_assets.servicenow.records",
     "Report": "snow_assets.servicenow.records",
     "files": "snow_assets.reader",
+    "lazy_pull_to": "snow_assets.pulls.library",
+    "pull_to": "snow_assets.pulls.library",
     "read": "snow_assets.reader",
 }
 """The module of each public name. It is imported when the name is asked for, so that a part does not import all."""

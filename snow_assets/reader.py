@@ -25,6 +25,7 @@ from snow_assets.pulls import Dataset, Landing, published
 from snow_assets.pulls.columns import CELL_TYPE, PLAN_COLUMN
 from snow_assets.pulls.current import Current, current, home_of
 from snow_assets.pulls.current_files import ADDED, INTERNAL, STATE, conformed, fields_among
+from snow_assets.pulls.records import raw_records
 from snow_assets.pulls.workspace import file_list, quoted
 
 RAW = "_raw"  # ending of the view with struct columns
@@ -45,13 +46,28 @@ def read(name: str, *, data: str | None = None, columns: Sequence[str] | None = 
         ConfigError: nothing is published under that name, or a column is not there.
     """
     landing = Landing.open(data or Environment.load().data_dir, name)
-    dataset = dataset_of(landing)
+    return rows_of(landing, dataset_of(landing), columns, flat=flat)
+
+
+def rows_of(
+    landing: Landing, dataset: Dataset, columns: Sequence[str] | None = None, *, flat: bool = False
+) -> pa.Table:
+    """The rows of ``dataset``; see ``read``."""
     fields = tuple(columns) if columns is not None else dataset.fields
     for field in fields:
         if field not in dataset.fields:
-            raise ConfigError(f"pull {name} has no such column", key="columns", value=field, hint=_some(dataset.fields))
+            message, hint = f"pull {landing.pull} has no such column", _some(dataset.fields)
+            raise ConfigError(message, key="columns", value=field, hint=hint)
     table = _table(landing, dataset.files, fields)
     return _flatten(table) if flat else table
+
+
+def records_of(landing: Landing, dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """The records of ``dataset`` as the API gave them, key for key: row group by row group, not all in memory."""
+    display_value = landing.read_plan(dataset.plan).display_value
+    for uri in dataset.files:
+        with opened(landing, uri) as file:
+            yield from raw_records(file, display_value)
 
 
 def _table(landing: Landing, files: Sequence[str], columns: Sequence[str]) -> pa.Table:
@@ -94,6 +110,11 @@ def dataset_of(landing: Landing) -> Dataset:
     if now is None:
         message, hint = "its current rows were not brought up yet", f"run: snow-assets pull {landing.pull}"
         raise ConfigError(message, key="pull", value=landing.pull, hint=hint)
+    return live_of(dataset, now)
+
+
+def live_of(dataset: Dataset, now: Current) -> Dataset:
+    """Of a delta pull: the dataset with the files and number of its current live rows."""
     shown = {name: getattr(now, name) for name in ("plan", "base", "version", "location", "files", "rows", "fields")}
     return replace(dataset, **shown)
 

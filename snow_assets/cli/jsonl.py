@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
 from snow_assets.cli.app import App, command_options, complete_pull, note
 from snow_assets.cli.files import note_behind
-from snow_assets.errors import ConfigError
 
 
 @click.command()
@@ -25,49 +22,23 @@ def jsonl(app: App, name: str, out: Path | None) -> None:
     Of a delta pull, these are the current live rows.
     To stdout unless --out names a file; only then does --json print an object about it.
     """
+    from snow_assets.pulls.records import write_lines
+
     lines = _lines(app, name)
     if out is None:
         for line in lines:
             sys.stdout.buffer.write(line)
         return
-    rows = _write(out, lines)
+    rows = write_lines(out, lines, key="--out")
     note(f"{rows:,} records")
     app.result({"pull": name, "file": out.absolute(), "rows": rows}, [str(out)])
 
 
 def _lines(app: App, name: str) -> Iterator[bytes]:
-    """Row group by row group, so that memory does not grow with the table."""
-    from snow_assets.pulls.records import json_lines, raw_records
-    from snow_assets.reader import dataset_of, opened
+    from snow_assets.pulls.records import json_lines
+    from snow_assets.reader import dataset_of, records_of
 
     landing = app.landing(app.known(name))
     dataset = dataset_of(landing)
     note_behind(landing, dataset)
-    display_value = landing.read_plan(dataset.plan).display_value
-    for uri in dataset.files:
-        with opened(landing, uri) as file:
-            yield from json_lines(raw_records(file, display_value))
-
-
-def _write(out: Path, lines: Iterator[bytes]) -> int:
-    """Write ``out`` by a temporary file beside it; returns the number of lines."""
-    if not out.parent.is_dir():
-        raise ConfigError("is not in a folder that exists", key="--out", value=out, hint=f"mkdir -p {out.parent}")
-    scratch = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with scratch.open("wb") as file:
-            rows = _copy(lines, file)
-        scratch.replace(out)
-    finally:
-        scratch.unlink(missing_ok=True)
-    return rows
-
-
-def _copy(lines: Iterator[bytes], file: BinaryIO) -> int:
-    rows = 0
-    for line in lines:
-        file.write(line)
-        rows += 1
-    file.flush()
-    os.fsync(file.fileno())
-    return rows
+    return json_lines(records_of(landing, dataset))

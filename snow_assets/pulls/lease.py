@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from snow_assets.errors import LandingError, LeaseHeld
 from snow_assets.pulls.landing import Landing
 
 PROBE_SECONDS = 1.0  # whoever asks for the holder has the lock for an instant; a live run has it for longer
+_entering = threading.Lock()
 
 
 def _lock_path(landing: Landing) -> Path:
@@ -28,16 +30,19 @@ def _lock_path(landing: Landing) -> Path:
 
 
 @contextmanager
-def lease(landing: Landing, holder: str) -> Iterator[None]:
+def lease(landing: Landing, holder: str, *, alone: bool = False) -> Iterator[None]:
     """Hold the pull's lease while the block runs. Re-entrant in one process; freed by the system when it dies.
 
-    Raises ``LeaseHeld``, which names the holder, where another process has it. The lock file goes with the lease.
+    Raises ``LeaseHeld``, which names the holder, where another process has it, or, with ``alone``, this one. The lock
+    file goes with the lease.
     """
     path = _lock_path(landing)
     made = _make_folders(path.parent)
     lock = FileLock(path, is_singleton=True, thread_local=False)
     try:
-        with _told(landing, path):
+        with _told(landing, path), _entering:
+            if alone and lock.is_locked:
+                raise Timeout(str(path))
             lock.acquire(timeout=PROBE_SECONDS)
     except Timeout:
         raise LeaseHeld(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from snow_assets.config import PullConfig
@@ -34,7 +34,7 @@ class Planned:
     """A plan, whether it is an unfinished one that goes on, and the ids of plans that were retired for it.
 
     ``passed_over`` tells of each unfinished plan that cannot be read, what is wrong and what is to be done. ``change``
-    is how the table's columns differ from those last published.
+    is how the table's columns differ from those last published. ``cost`` is what this call asked of the instance.
     """
 
     plan: Plan
@@ -42,6 +42,7 @@ class Planned:
     change: SchemaChange
     retired: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+    cost: Tally = field(default_factory=Tally)
 
 
 def make_plan(
@@ -83,7 +84,7 @@ def make_plan(
     for each in old:
         landing.remove_plan(each.plan_id)
     retired = tuple(each.plan_id for each in old)
-    return Planned(plan, continued=continued, change=change, retired=retired, passed_over=passed_over)
+    return Planned(plan, continued, change, retired=retired, passed_over=passed_over, cost=preview.cost)
 
 
 def _unfinished(landing: Landing) -> tuple[list[Plan], tuple[str, ...]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from snow_assets.errors import ConfigError
 from snow_assets.pulls.columns import HALVES, RowDigest
 from snow_assets.servicenow.exchange import DisplayValue
 
@@ -34,6 +37,28 @@ def json_lines(records: Iterable[Record]) -> Iterator[bytes]:
     encode = msgspec.json.Encoder().encode
     for record in records:
         yield encode(record) + b"\n"
+
+
+def write_lines(out: Path, lines: Iterable[bytes], key: str = "path") -> int:
+    """Write the file ``out`` whole or not at all; returns the number of lines. Raises ``ConfigError``, naming ``key``.
+
+    A temporary file beside it is written and synced, and takes its place.
+    """
+    if not out.parent.is_dir():
+        raise ConfigError("is not in a folder that exists", key=key, value=out, hint=f"mkdir -p {out.parent}")
+    scratch = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    rows = 0
+    try:
+        with scratch.open("wb") as file:
+            for line in lines:
+                file.write(line)
+                rows += 1
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(out)
+    finally:
+        scratch.unlink(missing_ok=True)
+    return rows
 
 
 def digest_of(files: Iterable[pq.ParquetFile], display_value: DisplayValue) -> str:

@@ -89,7 +89,7 @@ def reconcile(plan: Plan, landing: Landing, pull: PullConfig) -> Totals:
     """
     landed = landing.all_landed(plan)
     _must_be_whole(plan, landed)
-    _must_be_intact(plan, landing, landed)
+    must_be_intact(plan, landing, landed)
     totals = _add_up(plan, landing, landed)
     landing.store.write(f"{plan.plan_id}/{TOTALS_FILE}", totals.to_json())
     landing.store.write(f"{plan.plan_id}/{RECEIPT_FILE}", render(totals, plan, landed).encode())
@@ -123,8 +123,8 @@ def _must_be_whole(plan: Plan, landed: Mapping[Slice, LandedFile]) -> None:
     _must_not_overlap(plan, [landed[piece].ledger for piece in plan.slices])
 
 
-def _must_be_intact(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) -> None:
-    """Set damaged files aside; those that a table names stay where they are."""
+def must_be_intact(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) -> None:
+    """Set damaged files aside, and raise ``PlanIncomplete``; those that a table names stay where they are."""
     damaged = {piece: file for piece, file in landed.items() if not landing.is_intact(file)}
     if not damaged:
         return

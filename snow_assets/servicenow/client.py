@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -207,6 +208,12 @@ class Client(ClientCore):
     def spawn(self) -> Driver:
         """A driver that can be cancelled on its own, and is cancelled with this client."""
         return self._driver.spawn()
+
+    def fork(self) -> Self:
+        """A client over the same connections that can be cancelled on its own, and ends with this one. Not to close."""
+        child = copy(self)
+        child._driver = self._driver.spawn()  # noqa: SLF001 - of this class
+        return child
 
     def cancel(self, reason: BaseException) -> None:
         """Whatever is queued or waiting in any thread of this client raises ``Cancelled`` at once, naming ``reason``.

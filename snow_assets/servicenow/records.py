@@ -202,21 +202,11 @@ def warn_incomplete(report: Report) -> None:
     warnings.warn(f"{report}: {ranges}", IncompleteWarning, stacklevel=3)
 
 
-class Records:
-    """An iterator over records that knows how far it came. Close it, or use it in ``with``, to stop early.
+class RecordStream:
+    """An iterator over records. Close it, or use it in ``with``, to stop early."""
 
-    It ends without an error only where every readable row that matches was given once, or at ``limit``, or, with
-    ``on_incomplete="warn"``, after an ``IncompleteWarning``. ``report`` may be looked at at any time.
-    """
-
-    def __init__(self, figures: Figures, rows: Generator[Record, None, None]) -> None:
-        self._figures = figures
+    def __init__(self, rows: Generator[Record, None, None]) -> None:
         self._rows = rows
-
-    @property
-    def report(self) -> Report:
-        """The figures so far; see ``Report``."""
-        return self._figures.report()
 
     def __iter__(self) -> Self:
         return self
@@ -235,3 +225,20 @@ class Records:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Records(RecordStream):
+    """An iterator over records that knows how far it came. Close it, or use it in ``with``, to stop early.
+
+    It ends without an error only where every readable row that matches was given once, or at ``limit``, or, with
+    ``on_incomplete="warn"``, after an ``IncompleteWarning``. ``report`` may be looked at at any time.
+    """
+
+    def __init__(self, figures: Figures, rows: Generator[Record, None, None]) -> None:
+        super().__init__(rows)
+        self._figures = figures
+
+    @property
+    def report(self) -> Report:
+        """The figures so far; see ``Report``."""
+        return self._figures.report()
