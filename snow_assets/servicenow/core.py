@@ -17,7 +17,7 @@ from snow_assets.servicenow.governor import Governor, governor_of
 from snow_assets.servicenow.pages import DictDecoder, check_object
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.ranges import Seen
-from snow_assets.servicenow.reading import Reading
+from snow_assets.servicenow.reading import CountTrial, Reading
 from snow_assets.servicenow.records import AbsentFields, OnIncomplete, Question
 from snow_assets.servicenow.retry import RetryPolicy, fetch
 from snow_assets.servicenow.since import must_be_aware
@@ -53,6 +53,7 @@ class ClientCore:
         self.policy = RetryPolicy(max_retries, retry_backoff, max_wait, budget=self.budget)
         self.governor: Governor = governor_of(self.url, self.max_workers)
         self.seen: Seen = {}
+        self._trials: dict[str, CountTrial] = {}  # by table
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.url}, {self.credentials.kind}>"
@@ -105,6 +106,8 @@ class ClientCore:
             page_size=size if limit is None else max(1, min(size, limit)),
             decoder=DictDecoder(),
             policy=self.policy,
+            unreadable_rows="fail" if on_incomplete == "raise" else "skip",
+            trial=self._trials.setdefault(table, CountTrial()),
         )
         return Question(reading, since, cursor, limit, on_incomplete, absent_fields)
 

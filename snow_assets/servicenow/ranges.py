@@ -5,17 +5,18 @@ A driver runs ``outline``, then ``find_chain`` for each of its ``bounds``, side 
 
 from __future__ import annotations
 
+import time
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from snow_assets.errors import FixFirst, QueryError, SnowError
+from snow_assets.errors import ConfigError, ForbiddenError, QueryError, RequestFailed
 from snow_assets.servicenow.account import count
 from snow_assets.servicenow.boundaries import Chain, KeyRange, join_chains, prefix_bounds
 from snow_assets.servicenow.dictionary import description
 from snow_assets.servicenow.exchange import Procedure, Tally
-from snow_assets.servicenow.honoured import must_be_honoured, must_exist, visible_fields
+from snow_assets.servicenow.honoured import PROBES, must_be_honoured, must_exist, visible_fields
 from snow_assets.servicenow.reading import Reading
 from snow_assets.servicenow.records import Question
 from snow_assets.servicenow.since import honoured_since, since_query
@@ -24,8 +25,10 @@ MOST_PAGES: Final = 200  # of a range
 RANGES_PER_WORKER: Final = 4
 EVERYTHING: Final = KeyRange(0, None, None, None)
 
-Seen: TypeAlias = MutableMapping[tuple[str, tuple[str, ...]], tuple[str, ...]]
-"""Fields that a probe of a table saw, by the table and the fields that were asked for. Kept by a client."""
+Seen: TypeAlias = MutableMapping[tuple[str, tuple[str, ...]], tuple[float, tuple[str, ...]]]
+"""When a probe of a table was made and the fields that it saw, by the table and what was asked for. A client's."""
+
+SEEN_FOR: Final = 600.0  # seconds that a probe is believed: rights change
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +62,32 @@ def outline(question: Question, workers: int, seen: Seen, tally: Tally) -> Proce
     few = question.limit is not None and (workers == 1 or question.limit <= reading.page_size * workers)
     if few and proven:
         return Outline(reading, since)  # they are read from the start
-    try:
-        total = yield from count(reading.table, reading.query, reading.policy, tally)
-    except FixFirst:
-        raise
-    except SnowError:
-        return Outline(reading, since)  # nobody counts: one range, in order
-    if total and not proven:
+    total = yield from _counted(reading, tally)
+    if total != 0 and not proven:
         raise QueryError(
             f"no row of table {reading.table} is visible, so that the query cannot be proven to be honoured",
             key="query",
             value=str(reading.query),
             hint="grant the account read access to the table's rows, or to sys_dictionary",
         )
+    if total is None:
+        return Outline(reading, since)  # nobody counts: one range, in order
     share = MOST_PAGES if workers == 1 else total // (reading.page_size * workers * RANGES_PER_WORKER)
     rows = reading.page_size * min(max(1, share), MOST_PAGES)
     bounds = tuple(prefix_bounds(-(-total // rows))) if total > rows and not few else ()
     return Outline(reading, since, rows, bounds, total)
+
+
+def _counted(reading: Reading, tally: Tally) -> Procedure[int | None]:
+    """Rows that match; ``None`` where the instance does not count. Raises what says that rows cannot be read either."""
+    try:
+        return (yield from count(reading.table, reading.query, reading.policy, tally))
+    except ForbiddenError:
+        if (yield from visible_fields(reading.table, ("sys_id",), reading.policy, tally, sys_id=False)) is None:
+            raise
+    except RequestFailed:
+        pass
+    return None
 
 
 def _checked(question: Question, seen: Seen, tally: Tally) -> Procedure[tuple[Reading, bool]]:
@@ -86,17 +98,17 @@ def _checked(question: Question, seen: Seen, tally: Tally) -> Procedure[tuple[Re
     wanted = tuple(name for name in dict.fromkeys((*reading.fields, *query.fields, *cursor)) if name != "sys_id")
     if not wanted:
         return reading, True
-    known = seen.get((table, wanted))
-    if known is None:
+    looked, known = seen.get((table, wanted), (0.0, None))
+    if known is None or time.monotonic() - looked > SEEN_FOR:
+        looked = time.monotonic()
         known = yield from _look(reading, wanted, tally)
-        if known is not None:
-            seen[table, wanted] = known
     if known is None:
         return reading, not query.fields
     must_be_honoured(query, known, table)
     must_exist(cursor, known, table, key="cursor")
     if question.absent_fields == "raise":
         must_exist(reading.fields, known, table)
+    seen[table, wanted] = looked, known  # not what was refused: a right may be granted at any time
     fields = tuple(name for name in reading.fields if name in known)
     return replace(reading, fields=fields, probed=fields), True
 
@@ -105,13 +117,19 @@ def _look(reading: Reading, wanted: tuple[str, ...], tally: Tally) -> Procedure[
     """Those of the wanted fields that rows show, or the dictionary knows; ``None`` where neither can be seen."""
     table, policy = reading.table, reading.policy
     visible = yield from visible_fields(table, ("sys_id", *wanted), policy, tally)
-    walked = tuple(name for name in wanted if "." in name and name not in (visible or ()))
     if visible is None:
         found = yield from description(table, policy, tally)
-        if found is None:
-            return None
-        return ("sys_id", *(column.name for column in found.columns), *walked)
-    if walked:  # no row of the first ones has the reference
-        more = yield from visible_fields(table, walked, policy, tally, sys_id=False)
-        visible = (*visible, *(name for name in more or () if name in walked))
-    return ("sys_id", *visible)
+        walked = tuple(name for name in wanted if "." in name)
+        return None if found is None else ("sys_id", *(column.name for column in found.columns), *walked)
+    if "sys_id" not in visible:
+        raise ConfigError(
+            "its rows have no sys_id of their own, as in a database view",
+            key="table",
+            value=table,
+            hint="read it by a pull with `key`",
+        )
+    missing = tuple(name for name in wanted if name not in visible)
+    if missing:  # from the first rows: others may show them
+        more = yield from visible_fields(table, missing, policy, tally, limits=PROBES[-1:], sys_id=False)
+        visible = (*visible, *(name for name in more or () if name in missing))
+    return visible

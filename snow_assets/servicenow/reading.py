@@ -282,8 +282,9 @@ def first_visible(
     """The first wide page of sys_ids that is not empty, and the count of the rows from its start on.
 
     Walks past hidden rows by offset, since a row that cannot be seen gives no cursor. That nothing is there is
-    believed only after several sessions said so (an empty page is also what an instance in trouble answers), and,
-    where no count can be trusted, after ``WALK`` rows showed nothing.
+    believed only after several sessions said so (an empty page is also what an instance in trouble answers), one at
+    the end of a range whose counted rows all came, and, where no count can be trusted, after ``WALK`` rows showed
+    nothing.
     """
     offset, looks = 0, 0
     counted: int | None = None
@@ -293,7 +294,7 @@ def first_visible(
         looks += 1
         if page.ids:
             return page, counted
-        if looks < EMPTY_LOOKS:
+        if looks < (1 if total == 0 and purpose == "tail" and state.landed == state.counted else EMPTY_LOOKS):
             continue
         offset += looked
         if offset >= _walk(state, total):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
 from snow_assets.errors import SnowError
 from snow_assets.servicenow.account import text
@@ -23,6 +23,7 @@ OnIncomplete: TypeAlias = Literal["raise", "warn"]
 AbsentFields: TypeAlias = Literal["raise", "skip"]
 Record: TypeAlias = dict[str, Any]
 _SAMPLE = 20
+_AT_THE_END: Final = ("complete", "incomplete")
 
 
 class IncompleteWarning(UserWarning):
@@ -55,13 +56,13 @@ class FailedRange:
 class Report:
     """How far a reading came.
 
-    ``counted``: rows that the instance counted in the ranges that were read, hidden ones included; ``None`` where it
-    does not count. ``hidden``: counted, and kept from this account by the instance. ``missing``: counted in ranges that
-    failed and not delivered; 0 where none failed, ``None`` where that is unknown. Where ``complete``,
-    ``counted + sum(difference.rows for difference in differences) == delivered``.
+    ``counted``: rows that the instance counted, hidden ones included. ``hidden``: those kept from this account by the
+    instance, in ranges that did not fail. ``missing``: counted in ranges that failed, and not delivered. Each is
+    ``None`` where it is not known: the instance does not count, or the reading did not come to its end. Where it did,
+    ``counted + sum(difference.rows for difference in differences) == delivered + missing``.
 
-    ``ended``: ``complete``, ``incomplete`` (ranges failed), ``limit``, ``closed`` (by the consumer), ``failed`` (an
-    error was raised) or ``running``.
+    ``ended``: ``complete``; ``incomplete`` (ranges failed, or rows could not be read); ``limit`` (so many records came,
+    also where there were no more); ``closed`` (by the consumer); ``failed`` (an error was raised); or ``running``.
     """
 
     table: str
@@ -91,8 +92,11 @@ class Report:
         def shown(number: int | None) -> str:
             return "unknown" if number is None else f"{number:,}"
 
-        figures = f"{shown(self.counted)} counted, {self.delivered:,} delivered, {shown(self.hidden)} hidden"
-        return f"{self.table}: {self.ended}: {figures}, {shown(self.missing)} missing"
+        figures = f"{self.delivered:,} delivered"
+        if self.ended in _AT_THE_END:
+            figures = f"{shown(self.counted)} counted, {figures}, {shown(self.hidden)} hidden"
+            figures += f", {shown(self.missing)} missing"
+        return f"{self.table}: {self.ended}: {figures}"
 
 
 class Figures:
@@ -103,7 +107,8 @@ class Figures:
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._seconds: float | None = None
-        self._proofs: list[tuple[int | None, int | None]] = []  # counted and hidden
+        self._counted: list[int | None] = []  # of each range
+        self._hidden: list[int | None] = []
         self._causes: dict[str, Cause] = {}
         self._failed: list[FailedRange] = []
         self._tally = Tally()
@@ -119,7 +124,8 @@ class Figures:
     def proven(self, proof: RangeProof) -> None:
         """A range came to its end."""
         with self._lock:
-            self._proofs.append((proof.counted, proof.hidden))
+            self._counted.append(proof.counted)
+            self._hidden.append(proof.hidden)
             for cause in proof.causes:
                 self._note(cause)
 
@@ -127,6 +133,7 @@ class Figures:
         """A range failed after it had delivered so many rows."""
         with self._lock:
             missing = None if piece.rows is None else max(0, piece.rows - delivered)
+            self._counted.append(None if missing is None else delivered + missing)
             self._failed.append(FailedRange(piece.lo, piece.hi, missing, str(error)))
 
     def delivered(self, rows: int) -> None:
@@ -136,40 +143,41 @@ class Figures:
     def kept(self, page: Page) -> list[Record]:
         """The page's records, without those that lie before ``since``.
 
-        Where the instance reads moments in another zone than UTC, the query begins earlier than was asked for.
+        Where the instance reads moments in another zone than UTC, the query begins earlier than was asked for. Rows
+        whose moment is not shown are kept.
         """
-        since = self._question.since
-        if since is None or self.asked_since == since or self._question.reading.display_value == "true":
+        since, cursor = self._question.since, self._question.cursor
+        if since is None or self._question.reading.display_value == "true":
             return page.records
         first = since.astimezone(UTC).strftime(STORED)
-        kept = [record for record in page.records if text(record, self._question.cursor) >= first]
+        kept = [record for record in page.records if (moment := text(record, cursor)) >= first[: len(moment)]]
         if len(kept) < len(page.records):
             with self._lock:
-                self._note(Cause("before_since", len(kept) - len(page.records), "read for the account's time zone"))
+                asked = "unknown" if self.asked_since is None else self.asked_since.isoformat()
+                evidence = f"asked for from {asked} on, and the instance reads moments in the account's zone"
+                self._note(Cause("before_since", len(kept) - len(page.records), evidence))
         return kept
 
     def close(self, ended: str) -> None:
         """The reading is over; the first word stands."""
         if self.ended == "running":
-            self.ended = "incomplete" if ended == "complete" and self._failed else ended
+            incomplete = ended == "complete" and (self._failed or "unreadable" in self._causes)
+            self.ended = "incomplete" if incomplete else ended
             self._seconds = time.monotonic() - self._started
 
     def report(self) -> Report:
         """The figures as they are now."""
         with self._lock:
-            missing = _sum(each.missing for each in self._failed)
-            counted, hidden = (_sum(pair[place] for pair in self._proofs) for place in (0, 1))
-            if counted is not None and missing is not None:
-                counted += missing
+            at_the_end = self.ended in _AT_THE_END
             seconds = time.monotonic() - self._started if self._seconds is None else self._seconds
             return Report(
                 table=self._question.reading.table,
                 query=str(self._question.reading.query),
                 since=None if self._question.since is None else self._question.since.isoformat(),
-                counted=counted,
+                counted=_sum(self._counted) if at_the_end else None,
                 delivered=self._delivered,
-                hidden=hidden,
-                missing=missing,
+                hidden=_sum(self._hidden) if at_the_end else None,
+                missing=_sum(each.missing for each in self._failed) if at_the_end else None,
                 differences=tuple(self._causes.values()),
                 failed=tuple(self._failed),
                 ended=self.ended,
@@ -187,7 +195,7 @@ class Figures:
         self._causes[cause.name] = Cause(cause.name, known.rows + cause.rows, known.evidence, sys_ids)
 
 
-def _sum(numbers: Any) -> int | None:
+def _sum(numbers: Iterable[int | None]) -> int | None:
     total = 0
     for number in numbers:
         if number is None:
@@ -197,9 +205,14 @@ def _sum(numbers: Any) -> int | None:
 
 
 def warn_incomplete(report: Report) -> None:
-    """Tell the caller that ranges are missing."""
-    ranges = "; ".join(f"[{each.lo or 'start'}, {each.hi or 'end'}): {each.error}" for each in report.failed[:_SAMPLE])
-    warnings.warn(f"{report}: {ranges}", IncompleteWarning, stacklevel=3)
+    """Tell the consumer that ranges or rows are missing. To be called by what the iterator's ``next`` runs."""
+    causes = [f"[{each.lo or 'start'}, {each.hi or 'end'}): {each.error}" for each in report.failed[:_SAMPLE]]
+    causes += [
+        f"{-each.rows} rows fail even alone, among them {', '.join(each.sys_ids)}"
+        for each in report.differences
+        if each.name == "unreadable"
+    ]
+    warnings.warn(f"{report}: {'; '.join(causes)}", IncompleteWarning, stacklevel=4)
 
 
 class RecordStream:
@@ -242,3 +255,8 @@ class Records(RecordStream):
     def report(self) -> Report:
         """The figures so far; see ``Report``."""
         return self._figures.report()
+
+    def close(self) -> None:
+        """Stop: no request is sent any more. What is under way at the instance ends as it does."""
+        super().close()
+        self._figures.close("closed")  # also where nothing was read yet

@@ -16,8 +16,12 @@ ZONES: Final = timedelta(hours=27)  # no two time zones lie further apart
 PROBED: Final = 50  # newest rows before the moment that are asked for: some of them may be hidden
 
 
-def must_be_aware(since: datetime) -> None:
-    """Raise ``ConfigError`` for a moment without a time zone, which could mean any of 27 hours."""
+def must_be_aware(since: object) -> None:
+    """Raise ``ConfigError`` for a moment without a time zone, which could mean any of 27 hours; or for none at all."""
+    if not isinstance(since, datetime):
+        raise ConfigError("is no datetime", key="since", value=since, hint="datetime.now(timezone.utc), for instance")
+    if not 1900 <= since.year < 9000:
+        raise ConfigError("out of range", key="since", value=since, hint="leave it out to read every row")
     if since.tzinfo is None or since.utcoffset() is None:
         hint = "give it one: since.replace(tzinfo=timezone.utc), or datetime.now(timezone.utc)"
         raise ConfigError("has no time zone", key="since", value=since, hint=hint)

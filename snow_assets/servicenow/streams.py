@@ -14,7 +14,7 @@ from itertools import islice
 from queue import Empty, Full, Queue, SimpleQueue
 from typing import Any, Final
 
-from snow_assets.errors import Cancelled, RequestFailed, SliceFailed
+from snow_assets.errors import Cancelled, InstanceUnavailable, RequestFailed, SliceFailed
 from snow_assets.servicenow.boundaries import Chain, KeyRange, find_chain
 from snow_assets.servicenow.driver import Driver
 from snow_assets.servicenow.exchange import Tally
@@ -54,6 +54,7 @@ def _told(
                 figures.delivered(1)
                 yield record
             left = None if left is None else max(0, left - len(page))
+            del page  # or it would be held until the next one has come
             if left == 0:
                 break
         figures.close("limit" if left == 0 else "complete")
@@ -139,7 +140,7 @@ class _Crew:
         while count:
             result = results.get()
             if isinstance(result, Exception):
-                raise result
+                raise _first_cause(result)
             if result is None:
                 count -= 1
             else:
@@ -152,6 +153,7 @@ class _Crew:
                 piece = self._todo.get_nowait()
                 for page in _read(self._driver, self._reading, piece, self._question, self._figures):
                     self._put(results, page)
+                    del page  # or it would be held until the next one has come
         except Empty:
             self._put(results, None)
         except Exception as error:  # noqa: BLE001  # handed to the consumer, who raises it
@@ -162,6 +164,12 @@ class _Crew:
             with contextlib.suppress(Full):
                 results.put(item, timeout=_STOP_CHECK)
                 return
+
+
+def _first_cause(error: Exception) -> Exception:
+    """What one thread gave up for, where this is what another one was told of it."""
+    cause = error.__cause__
+    return cause if isinstance(error, Cancelled) and isinstance(cause, InstanceUnavailable) else error
 
 
 def _ranges(
