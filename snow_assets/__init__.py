@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snow_assets.config import Credentials
+    from snow_assets.documents.cmdb.graph import RelationGraph
     from snow_assets.documents.document import Document
     from snow_assets.pulls.library import lazy_pull_to, pull_to
     from snow_assets.reader import files, read
@@ -27,6 +28,7 @@ __all__ = [
     "Credentials",
     "Document",
     "IncompleteWarning",
+    "RelationGraph",
     "Report",
     "__version__",
     "files",
@@ -40,6 +42,7 @@ _WHERE = {
     "Credentials": "snow_assets.config",
     "Document": "snow_assets.documents.document",
     "IncompleteWarning": "snow_assets.servicenow.records",
+    "RelationGraph": "snow_assets.documents.cmdb.graph",
     "Report": "snow_assets.servicenow.records",
     "files": "snow_assets.reader",
     "lazy_pull_to": "snow_assets.pulls.library",
