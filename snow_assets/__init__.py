@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from snow_assets.config import Credentials
     from snow_assets.documents.cmdb.graph import RelationGraph
     from snow_assets.documents.document import Document
+    from snow_assets.documents.loaders import (
+        AttachmentLoader,
+        CatalogLoader,
+        ChangeLoader,
+        CMDBLoader,
+        IncidentLoader,
+        JournalLoader,
+        KnowledgeBaseLoader,
+        ProblemLoader,
+        RelationshipLoader,
+        TableLoader,
+    )
+    from snow_assets.documents.published import Published
     from snow_assets.pulls.library import lazy_pull_to, pull_to
     from snow_assets.reader import files, read
     from snow_assets.servicenow.client import Client
@@ -24,12 +37,23 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AttachmentLoader",
+    "CMDBLoader",
+    "CatalogLoader",
+    "ChangeLoader",
     "Client",
     "Credentials",
     "Document",
+    "IncidentLoader",
     "IncompleteWarning",
+    "JournalLoader",
+    "KnowledgeBaseLoader",
+    "ProblemLoader",
+    "Published",
     "RelationGraph",
+    "RelationshipLoader",
     "Report",
+    "TableLoader",
     "__version__",
     "files",
     "lazy_pull_to",
@@ -38,12 +62,23 @@ __all__ = [
 ]
 
 _WHERE = {
+    "AttachmentLoader": "snow_assets.documents.loaders",
+    "CMDBLoader": "snow_assets.documents.loaders",
+    "CatalogLoader": "snow_assets.documents.loaders",
+    "ChangeLoader": "snow_assets.documents.loaders",
     "Client": "snow_assets.servicenow.client",
     "Credentials": "snow_assets.config",
     "Document": "snow_assets.documents.document",
+    "IncidentLoader": "snow_assets.documents.loaders",
     "IncompleteWarning": "snow_assets.servicenow.records",
+    "JournalLoader": "snow_assets.documents.loaders",
+    "KnowledgeBaseLoader": "snow_assets.documents.loaders",
+    "ProblemLoader": "snow_assets.documents.loaders",
+    "Published": "snow_assets.documents.published",
     "RelationGraph": "snow_assets.documents.cmdb.graph",
+    "RelationshipLoader": "snow_assets.documents.loaders",
     "Report": "snow_assets.servicenow.records",
+    "TableLoader": "snow_assets.documents.loaders",
     "files": "snow_assets.reader",
     "lazy_pull_to": "snow_assets.pulls.library",
     "pull_to": "snow_assets.pulls.library",

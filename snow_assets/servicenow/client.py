@@ -154,7 +154,8 @@ class Client(ClientCore):
             limit: the most records.
             on_incomplete: ``warn``: ranges that fail do not end the reading; an ``IncompleteWarning`` and the report
                 name them. Credentials, rights and outages always raise.
-            absent_fields: ``skip`` leaves out fields that the table lacks instead of raising ``ConfigError``.
+            absent_fields: ``skip`` leaves out fields that the table lacks instead of raising ``ConfigError``; a
+                ``frozenset`` of names leaves out these.
         """
         question = self.question(
             table, query, fields, display_value, page_size, since, cursor, limit, on_incomplete, absent_fields

@@ -90,7 +90,7 @@ class ClientCore:
         """What an iterator of records reads. Raises ``ConfigError`` and ``QueryError``."""
         if on_incomplete not in ("raise", "warn"):
             raise ConfigError("unknown", key="on_incomplete", value=on_incomplete, hint="raise or warn")
-        if absent_fields not in ("raise", "skip"):
+        if not isinstance(absent_fields, frozenset) and absent_fields not in ("raise", "skip"):
             raise ConfigError("unknown", key="absent_fields", value=absent_fields, hint="raise or skip")
         if limit is not None:
             at_least("limit", limit, 0)

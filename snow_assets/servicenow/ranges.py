@@ -106,8 +106,9 @@ def _checked(question: Question, seen: Seen, tally: Tally) -> Procedure[tuple[Re
         return reading, not query.fields
     must_be_honoured(query, known, table)
     must_exist(cursor, known, table, key="cursor")
-    if question.absent_fields == "raise":
-        must_exist(reading.fields, known, table)
+    may_lack = question.absent_fields
+    if may_lack != "skip":
+        must_exist((name for name in reading.fields if may_lack == "raise" or name not in may_lack), known, table)
     seen[table, wanted] = looked, known  # not what was refused: a right may be granted at any time
     fields = tuple(name for name in reading.fields if name in known)
     return replace(reading, fields=fields, probed=fields), True

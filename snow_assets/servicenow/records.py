@@ -20,7 +20,9 @@ from snow_assets.servicenow.reading import Reading
 from snow_assets.servicenow.since import STORED
 
 OnIncomplete: TypeAlias = Literal["raise", "warn"]
-AbsentFields: TypeAlias = Literal["raise", "skip"]
+AbsentFields: TypeAlias = Literal["raise", "skip"] | frozenset[str]
+"""What becomes of fields that the table lacks; a set names those that are left out, the others raise."""
+
 Record: TypeAlias = dict[str, Any]
 _SAMPLE = 20
 _AT_THE_END: Final = ("complete", "incomplete")

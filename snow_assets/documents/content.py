@@ -1,0 +1,139 @@
+"""What a record says, as text: labelled lines, texts below them, journals last. Or what a template makes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, Final
+
+import jinja2
+from jinja2.sandbox import SandboxedEnvironment
+
+from snow_assets.documents.cells import Cell, Record, cell_of
+from snow_assets.documents.recipes import Recipe, in_sensible_order, label_of
+from snow_assets.errors import ConfigError
+from snow_assets.extras import need
+
+_MARKUP: Final = re.compile(r"<[a-zA-Z!/]|&\w+;|&#")
+_BLANKS: Final = re.compile(r"\n\s*\n\s*\n+")
+_TRAILING: Final = re.compile(r"[^\S\n]+$", re.MULTILINE)
+_NOT_READ: Final = ("script", "style", "head", "template", "noscript", "iframe", "object")
+JOURNAL_HEADING: Final = "Journal"
+
+
+def html_to_text(html: str) -> str:
+    """HTML as readable text: headings, lists, tables and links stay (as Markdown), scripts, styles and images go.
+
+    Text without markup is returned as it is. Raises ``ConfigError`` where markdownify is not installed.
+    """
+    if not _MARKUP.search(html):
+        return html.strip()
+    soup = need("bs4", "documents").BeautifulSoup(html, "html.parser")
+    for tag in soup(_NOT_READ):
+        tag.decompose()
+    for image in soup("img"):
+        image.replace_with(image.get("alt") or "")
+    text: str = _converter().convert_soup(soup)
+    return tidy(text.replace("\xa0", " "))
+
+
+def tidy(text: str) -> str:
+    """Without blanks at the ends of lines, and with one blank line at most."""
+    return _BLANKS.sub("\n\n", _TRAILING.sub("", text.replace("\r\n", "\n"))).strip()
+
+
+@cache
+def _converter() -> Any:
+    markdownify = need("markdownify", "documents")
+    return markdownify.MarkdownConverter(
+        heading_style="ATX",
+        bullets="-",
+        table_infer_header=True,
+        escape_asterisks=False,
+        escape_underscores=False,
+        escape_misc=False,
+    )
+
+
+class Content:
+    """Makes the text of records of one table.
+
+    Raises ``ConfigError`` for a template that cannot be read, and where a recipe needs a library that is not there.
+    """
+
+    def __init__(self, recipe: Recipe, template: str | None = None) -> None:
+        self._recipe = recipe
+        self._given = template is not None
+        source = recipe.template if template is None else template
+        self._template = _compiled(source) if source else None
+        if recipe.html:
+            _converter()
+
+    def of(self, record: Record, journals: Sequence[str] = (), below: Sequence[str] = ()) -> str:
+        """The text. ``journals`` are lines, oldest first; ``below`` are blocks that come before them."""
+        if self._template is not None and self._given:
+            return tidy(self._filled(record, journals, below))
+        head = self._filled(record, (), ()) if self._template is not None else "\n".join(self._lines(record))
+        blocks = [head, *(self._texts(record) if self._template is None else ()), *below]
+        if journals:
+            blocks.append("\n\n".join((f"{JOURNAL_HEADING}:", *journals)))
+        return tidy("\n\n".join(block for block in blocks if block))
+
+    def _lines(self, record: Record) -> Iterator[str]:
+        title = [text for name in self._recipe.title if (text := self._text(record, name))]
+        yield f"{self._recipe.kind} {': '.join(title)}".strip() if title else self._recipe.kind
+        for label, field in self._recipe.lines or self._generic_lines(record):
+            text = self._text(record, field)
+            if text:
+                yield f"{label}:\n{text}\n" if "\n" in text else f"{label}: {text}"
+
+    def _texts(self, record: Record) -> Iterator[str]:
+        for label, field in self._recipe.texts:
+            text = self._text(record, field)
+            if text:
+                yield f"{label}:\n{text}"
+
+    def _generic_lines(self, record: Record) -> Iterator[tuple[str, str]]:
+        """Fields that read as text, of a table that nobody described."""
+        fields = [field for field in record if not field.startswith("sys_") and field not in self._recipe.title]
+        for field in in_sensible_order(fields):
+            if _reads_as_text(cell_of(record, field)):
+                yield label_of(field), field
+
+    def _text(self, record: Record, field: str) -> str:
+        cell = cell_of(record, field)
+        if not cell.is_written_down:
+            return ""
+        return html_to_text(cell.text) if field in self._recipe.html else cell.text.strip()
+
+    def _filled(self, record: Record, journals: Sequence[str], below: Sequence[str]) -> str:
+        assert self._template is not None  # noqa: S101
+        labels = {field: self._text(record, field) for field in record}
+        values = {field: cell_of(record, field).value for field in record}
+        sys_id = values.get("sys_id", "")
+        names = {"label": labels, "value": values, "journals": "\n\n".join(journals), "more": "\n\n".join(below)}
+        try:
+            return self._template.render({**labels, **names, "sys_id": sys_id})
+        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            place = f"{self._recipe.table} {sys_id}"
+            raise ConfigError(f"fails on {place}: {error}", key="content_template") from error
+
+
+def _compiled(source: str) -> jinja2.Template:
+    environment = SandboxedEnvironment(undefined=jinja2.ChainableUndefined, keep_trailing_newline=False)
+    try:
+        return environment.from_string(source)
+    except jinja2.TemplateSyntaxError as error:
+        lines = source.splitlines()
+        value = lines[error.lineno - 1].strip() if 0 < error.lineno <= len(lines) else ""
+        message = f"line {error.lineno}: {error.message}"
+        raise ConfigError(message, key="content_template", value=value, hint="it is a Jinja2 template") from error
+
+
+def _reads_as_text(cell: Cell) -> bool:
+    return bool(cell.label) and not (cell.is_flag or cell.is_moment) and not _is_number(cell.label)
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("-").replace(",", "").replace(".", "", 1).isdecimal()

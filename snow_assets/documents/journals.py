@@ -1,0 +1,79 @@
+"""Journal entries: read for many records at once, told oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from snow_assets.documents.cells import Record, cell_of, readable
+from snow_assets.documents.recipes import ELEMENTS, label_of
+from snow_assets.errors import ForbiddenError
+
+TABLE: Final = "sys_journal_field"
+FIELDS: Final = ("element_id", "element", "value", "sys_created_on", "sys_created_by")
+HINT: Final = "grant the account read access to sys_journal_field, or leave include_journals out"
+BATCH: Final = 90  # records whose entries one request asks for: 3,200 characters of its address
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """What somebody wrote into a journal field, when (stored, UTC), as which user; ordered by age."""
+
+    created: str
+    sys_id: str
+    element: str
+    author: str
+    text: str
+
+    def __str__(self) -> str:
+        label = ELEMENTS.get(self.element) or label_of(self.element)
+        head = ", ".join(part for part in (readable(self.created), self.author, label) if part)
+        return f"{head}:\n{self.text}"
+
+
+def entries_query(sys_ids: Sequence[str], elements: Sequence[str]) -> str:
+    """The query that finds the entries of these records."""
+    return f"element_idIN{','.join(sys_ids)}^elementIN{','.join(elements)}"
+
+
+def entry_of(record: Record) -> tuple[str, Entry]:
+    """The sys_id of the record that an entry belongs to, and the entry."""
+    value = {field: cell_of(record, field).value for field in ("sys_id", *FIELDS)}
+    text = value["value"].replace("\r\n", "\n").strip()
+    entry = Entry(value["sys_created_on"], value["sys_id"], value["element"], value["sys_created_by"], text)
+    return value["element_id"], entry
+
+
+def by_record(records: Iterable[Record]) -> dict[str, list[Entry]]:
+    """Entries by the sys_id of their record, oldest first."""
+    found: dict[str, list[Entry]] = {}
+    for record in records:
+        sys_id, entry = entry_of(record)
+        found.setdefault(sys_id, []).append(entry)
+    for entries in found.values():
+        entries.sort()
+    return found
+
+
+def lines_of(entries: Mapping[str, Sequence[Entry]], sys_id: str) -> list[str]:
+    """A record's entries as text."""
+    return [str(entry) for entry in entries.get(sys_id, ())]
+
+
+def must_be_readable(delivered: int, hidden: int | None) -> None:
+    """Raise ``ForbiddenError`` where entries were counted and none was shown."""
+    if hidden and not delivered:
+        message = f"{hidden:,} journal entries were counted, and the instance hides them from this account"
+        raise ForbiddenError(message, key="table", value=TABLE, hint=HINT)
+
+
+def refused(error: ForbiddenError) -> ForbiddenError:
+    """The refusal, with what it means for documents."""
+    return ForbiddenError(error.message, key=error.key or "table", value=error.value or TABLE, hint=HINT)
+
+
+def arguments(sys_ids: Sequence[str], elements: Sequence[str]) -> dict[str, Any]:
+    """Arguments of ``get_records`` and its twins."""
+    query = entries_query(sys_ids, elements)
+    return {"table": TABLE, "query": query, "fields": FIELDS, "display_value": "all", "absent_fields": "skip"}

@@ -1,0 +1,303 @@
+"""Documents of one table's records, from an instance or from what a pull has published."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from snow_assets.documents import journals
+from snow_assets.documents.cells import Record, cell_of
+from snow_assets.documents.content import Content
+from snow_assets.documents.document import Document
+from snow_assets.documents.metadata import metadata_of
+from snow_assets.documents.published import Published, PublishedSource
+from snow_assets.documents.recipes import BASE, Recipe, recipe_of
+from snow_assets.documents.sources import AsyncSource, ClientSource, not_a_connection
+from snow_assets.documents.streams import AsyncDocuments, Documents, in_a_thread
+from snow_assets.documents.wanted import Added, Ask, Source, Stream, Wanted
+from snow_assets.errors import ConfigError
+from snow_assets.servicenow.client import Client
+from snow_assets.servicenow.core import ClientCore, checked_name
+from snow_assets.servicenow.honoured import must_exist
+from snow_assets.servicenow.records import OnIncomplete
+
+if TYPE_CHECKING:
+    from snow_assets.servicenow.aio import AsyncClient
+
+Connection: TypeAlias = "Client | AsyncClient | Published"
+
+
+class Loader:
+    """Documents of the records of one table.
+
+    ::
+
+        with Client("https://acme.service-now.com", username="u", password="p") as client:
+            for document in IncidentLoader(client, "active=true").lazy_load():
+                index.upsert(document.id, document.page_content, document.metadata)
+
+    Records are read with labels and stored values both. ``metadata`` holds JSON values by name: ``sys_id``,
+    ``number``, ``table``, ``url``, and each field that was read and holds something; see ``metadata_of``.
+
+    Args:
+        connection: a ``Client``; an ``AsyncClient``, for the methods that begin with ``a``; or ``Published``.
+        query: encoded query of the records. (Of what is published there is none but its own.)
+        fields: names, also through references (``caller_id.email``); a field that the table lacks is a
+            ``ConfigError``. Without any, those of the table's recipe that the table has.
+        include_journals: tell the entries of comments and work notes, oldest first, below the record.
+        expand_references: metadata have, beside each label, the sys_id or code behind it.
+        include_raw: metadata have the record as it came, under ``raw``.
+        content_template: Jinja2 instead of the recipe. A field's name is what people read of it, ``value.<field>`` what
+            is stored, ``sys_id`` the record's, ``journals`` the entries.
+
+    Raises ``ConfigError`` for what cannot work. The methods raise ``SnowError``.
+    """
+
+    recipe: ClassVar[Recipe | None] = None
+
+    def __init__(
+        self,
+        connection: Connection,
+        query: str = "",
+        fields: Sequence[str] | None = None,
+        *,
+        include_journals: bool = False,
+        expand_references: bool = True,
+        include_raw: bool = False,
+        content_template: str | None = None,
+    ) -> None:
+        if self.recipe is None:
+            raise ConfigError("reads no table of its own", key="loader", value=type(self).__name__, hint="TableLoader")
+        self._begin(
+            self.recipe, connection, query, fields, include_journals, expand_references, include_raw, content_template
+        )
+
+    def _begin(
+        self,
+        recipe: Recipe,
+        connection: Connection,
+        query: str,
+        fields: Sequence[str] | None,
+        include_journals: bool,
+        expand_references: bool,
+        include_raw: bool,
+        content_template: str | None,
+    ) -> None:
+        if not isinstance(connection, ClientCore | Published):
+            raise not_a_connection(connection)
+        self._connection = connection
+        self._query = query
+        self._recipe = recipe
+        self._must_have: tuple[str, ...] = tuple(fields or ())
+        self._fields = self._fields_of(fields)
+        self._include_journals = include_journals
+        self._expand_references = expand_references
+        self._include_raw = include_raw
+        shown = recipe.showing(_shown(recipe, fields)) if fields else recipe
+        self._content = Content(shown, content_template)
+
+    @property
+    def table(self) -> str:
+        """The table that is read."""
+        return self._recipe.table
+
+    def load(self, *, limit: int | None = None, on_incomplete: OnIncomplete = "raise") -> list[Document]:
+        """All documents, in the order of their sys_ids."""
+        return list(self.lazy_load(limit=limit, on_incomplete=on_incomplete))
+
+    def lazy_load(
+        self, *, since: datetime | None = None, limit: int | None = None, on_incomplete: OnIncomplete = "raise"
+    ) -> Documents:
+        """The documents one by one, as their pages come, in the order of their sys_ids.
+
+        Args:
+            since: aware; only records that were updated at that moment or after it.
+            limit: the most documents.
+            on_incomplete: ``warn`` goes on where a range cannot be read; the report names it.
+        """
+        return self._read(self._source("alazy_load"), None, since, limit, on_incomplete)
+
+    def load_since(self, since: datetime) -> list[Document]:
+        """Documents of the records that were updated at ``since``, which is aware, or after it."""
+        return list(self.lazy_load(since=since))
+
+    def concurrent_load(
+        self,
+        max_workers: int | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+        on_incomplete: OnIncomplete = "raise",
+    ) -> list[Document]:
+        """All documents, read by ``max_workers`` threads (the client's own number), in no order."""
+        return list(self.concurrent_lazy_load(max_workers, since=since, limit=limit, on_incomplete=on_incomplete))
+
+    def concurrent_lazy_load(
+        self,
+        max_workers: int | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+        on_incomplete: OnIncomplete = "raise",
+    ) -> Documents:
+        """Like ``lazy_load``, by threads, in the order in which pages come. Closing stops them."""
+        source = self._source("aconcurrent_lazy_load")
+        workers = self._workers if max_workers is None else max_workers
+        return self._read(source, workers, since, limit, on_incomplete)
+
+    async def aload(self, *, limit: int | None = None, on_incomplete: OnIncomplete = "raise") -> list[Document]:
+        """All documents. Of an ``AsyncClient`` in no order; else in that of their sys_ids, read by a thread."""
+        return [document async for document in self.alazy_load(limit=limit, on_incomplete=on_incomplete)]
+
+    def alazy_load(
+        self, *, since: datetime | None = None, limit: int | None = None, on_incomplete: OnIncomplete = "raise"
+    ) -> AsyncDocuments:
+        """``lazy_load`` for ``async for``. An ``AsyncClient`` reads pages side by side, in order of arrival."""
+        return self._aread(None, since, limit, on_incomplete)
+
+    async def aload_since(self, since: datetime) -> list[Document]:
+        """Documents of the records that were updated at ``since``, which is aware, or after it."""
+        return [document async for document in self.alazy_load(since=since)]
+
+    async def aconcurrent_load(
+        self,
+        max_workers: int | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+        on_incomplete: OnIncomplete = "raise",
+    ) -> list[Document]:
+        """All documents, read side by side, in no order. An ``AsyncClient`` has its own ``concurrency``."""
+        found = self.aconcurrent_lazy_load(max_workers, since=since, limit=limit, on_incomplete=on_incomplete)
+        return [document async for document in found]
+
+    def aconcurrent_lazy_load(
+        self,
+        max_workers: int | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+        on_incomplete: OnIncomplete = "raise",
+    ) -> AsyncDocuments:
+        """Like ``alazy_load``, side by side whatever the connection, in the order in which pages come."""
+        return self._aread(self._workers if max_workers is None else max_workers, since, limit, on_incomplete)
+
+    @property
+    def _workers(self) -> int:
+        return self._connection.max_workers if isinstance(self._connection, ClientCore) else 1
+
+    def _source(self, twin: str) -> Source:
+        """What is read without asyncio."""
+        if isinstance(self._connection, Published):
+            return PublishedSource(self._connection, self._query, joined=self._include_journals)
+        if isinstance(self._connection, Client):
+            return ClientSource(self._connection)
+        raise ConfigError("reads under asyncio only", key="connection", value="AsyncClient", hint=f"use {twin}")
+
+    def _wanted(self, since: datetime | None, limit: int | None, on_incomplete: OnIncomplete) -> Wanted:
+        may_lack = frozenset(self._fields) - frozenset(self._must_have)
+        return Wanted(self.table, self._query, self._fields, may_lack, since, limit, on_incomplete)
+
+    def _read(
+        self,
+        source: Source,
+        workers: int | None,
+        since: datetime | None,
+        limit: int | None,
+        on_incomplete: OnIncomplete,
+    ) -> Documents:
+        stream = source.records(self._wanted(since, limit, on_incomplete), workers)
+        return Documents(lambda: stream.report, self._made(stream, source))
+
+    def _made(self, stream: Stream, source: Source) -> Generator[Document, None, None]:
+        try:
+            for batch in _batches(stream, self._batch):
+                added: Added = {ask.kind: source.answer(ask) for ask in self._asks(batch)}
+                yield from self._documents(batch, added, source.url)
+        finally:
+            stream.close()
+
+    def _aread(
+        self, workers: int | None, since: datetime | None, limit: int | None, on_incomplete: OnIncomplete
+    ) -> AsyncDocuments:
+        if isinstance(self._connection, Client | Published):
+            source = self._source("")
+            return in_a_thread(self._read(source, workers, since, limit, on_incomplete), source.chunk)
+        asked = AsyncSource(self._connection)
+        stream = asked.records(self._wanted(since, limit, on_incomplete))
+        return AsyncDocuments(lambda: stream.report, self._amade(stream, asked))
+
+    async def _amade(self, stream: Any, source: AsyncSource) -> AsyncGenerator[Document, None]:
+        try:
+            async for batch in _abatches(stream, self._batch):
+                added: Added = {ask.kind: await source.answer(ask) for ask in self._asks(batch)}
+                for document in self._documents(batch, added, source.url):
+                    yield document
+        finally:
+            await stream.aclose()
+
+    @property
+    def _batch(self) -> int:
+        """Records that are held until what belongs to them has come."""
+        return journals.BATCH if self._include_journals else 1
+
+    def _asks(self, batch: Sequence[Record]) -> Iterator[Ask]:
+        """What belongs to these records and lies elsewhere."""
+        if self._include_journals:
+            yield Ask("journals", batch, self._recipe.journals)
+
+    def _documents(self, batch: Sequence[Record], added: Added, url: str) -> Iterator[Document]:
+        for record in batch:
+            sys_id = cell_of(record, "sys_id").value
+            self._check(record)
+            metadata = metadata_of(record, self._recipe, url, expand_references=self._expand_references)
+            if self._include_raw:
+                metadata["raw"] = record
+            lines = journals.lines_of(added.get("journals", {}), sys_id)
+            yield Document(self._content.of(record, lines, self._below(sys_id, added)), metadata)
+
+    def _below(self, sys_id: str, added: Added) -> Sequence[str]:  # noqa: ARG002  # loaders of some tables have more
+        """Blocks that come below the record."""
+        return ()
+
+    def _check(self, record: Record) -> None:
+        """Fields that were named and not asked for by name must be there."""
+        if not self._fields:
+            must_exist(self._must_have, record, self.table)
+
+    def _fields_of(self, fields: Sequence[str] | None) -> tuple[str, ...]:
+        """What is asked for; empty for everything."""
+        if not fields:
+            return self._recipe.fields
+        return tuple(dict.fromkeys((*(checked_name(name, "fields") for name in fields), *BASE)))
+
+
+def _shown(recipe: Recipe, fields: Sequence[str]) -> tuple[str, ...]:
+    """Fields that have lines: those of the recipe in its order, then others, without what every record has."""
+    order = [field for _, field in (*recipe.lines, *recipe.texts)]
+    others = [name for name in fields if name not in order and not name.startswith("sys_")]
+    return (*(name for name in order if name in fields), *others)
+
+
+def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    remaining = iter(records)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+async def _abatches(records: AsyncIterator[Record], size: int) -> AsyncIterator[list[Record]]:
+    batch: list[Record] = []
+    async for record in records:
+        batch.append(record)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def loader_recipe(table: str) -> Recipe:
+    """The recipe of a table whose name is checked."""
+    return recipe_of(checked_name(table))

@@ -1,0 +1,78 @@
+"""What a loader asks for, and what answers: a client, an async client, or a published dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeAlias
+
+from snow_assets.documents.cells import Record
+from snow_assets.servicenow.records import AbsentFields, OnIncomplete, Report
+
+Kind: TypeAlias = Literal["journals", "relations", "bodies"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The records that are read. ``fields`` empty means all."""
+
+    table: str
+    query: str = ""
+    fields: tuple[str, ...] = ()
+    absent_fields: AbsentFields = "raise"
+    since: datetime | None = None
+    limit: int | None = None
+    on_incomplete: OnIncomplete = "raise"
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of ``get_records`` and its twins."""
+        return {
+            "table": self.table,
+            "query": self.query,
+            "fields": self.fields or None,
+            "display_value": "all",
+            "since": self.since,
+            "limit": self.limit,
+            "on_incomplete": self.on_incomplete,
+            "absent_fields": self.absent_fields,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Something that belongs to the records of a batch: ``about`` is whatever its kind needs."""
+
+    kind: Kind
+    records: Sequence[Record]
+    about: Any = None
+
+
+Added: TypeAlias = Mapping[Kind, Mapping[str, Any]]
+"""What was answered, by sys_id of the record."""
+
+
+class Stream(Protocol):
+    """Records that come, and how far they came."""
+
+    @property
+    def report(self) -> Report:
+        """The figures as they are now."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def close(self) -> None:
+        """Stop."""
+
+
+class Source(Protocol):
+    """What a loader reads from without asyncio. ``chunk``: documents that a thread hands on at once."""
+
+    url: str
+    chunk: int
+
+    def records(self, wanted: Wanted, workers: int | None) -> Stream:
+        """The records: in order, or in any order with so many workers."""
+
+    def answer(self, ask: Ask) -> Mapping[str, Any]:
+        """What was asked for, by sys_id."""
