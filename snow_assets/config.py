@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from snow_assets.config_attachments import AttachmentsConfig
 from snow_assets.config_environment import Credentials, Environment
+from snow_assets.config_graph import GraphConfig
 from snow_assets.config_models import InstanceConfig, PullConfig, Settings, Timeout, check_url
 from snow_assets.config_schedule import Schedule
 from snow_assets.config_yaml import find_problems, load_settings, place_of
@@ -16,6 +17,7 @@ __all__ = [
     "AttachmentsConfig",
     "Credentials",
     "Environment",
+    "GraphConfig",
     "InstanceConfig",
     "PullConfig",
     "Schedule",

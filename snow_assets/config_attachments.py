@@ -61,8 +61,3 @@ class AttachmentsConfig(Section):
         kind = content_type.partition(";")[0].strip().lower()
         family = f"{kind.partition('/')[0]}/*"
         return self.content_types is None or kind in self.content_types or family in self.content_types
-
-
-def attachments_of(value: object) -> object:
-    """``true`` is a section of defaults, ``false`` none."""
-    return ({} if value else None) if isinstance(value, bool) else value

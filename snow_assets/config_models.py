@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from snow_assets.config_attachments import AttachmentsConfig, attachments_of
-from snow_assets.config_schedule import MaintenanceConfig, Schedule, Section, schedule_of
+from snow_assets.config_attachments import AttachmentsConfig
+from snow_assets.config_graph import GraphConfig, check_graph
+from snow_assets.config_schedule import MaintenanceConfig, Schedule, Section, schedule_of, section_of
 from snow_assets.errors import ConfigError
 
 # Windows takes these for devices, whatever their case; a landing copied there could not be made.
@@ -168,7 +169,8 @@ class PullConfig(Section):
     corpus: Annotated[bool, Field(strict=True)] = False
     hidden_rows: Literal["warn", "fail"] = "warn"
     unreadable_rows: Literal["fail", "skip"] = "fail"
-    attachments: Annotated[AttachmentsConfig | None, BeforeValidator(attachments_of)] = None
+    attachments: Annotated[AttachmentsConfig | None, BeforeValidator(section_of)] = None
+    graph: Annotated[GraphConfig | None, BeforeValidator(section_of)] = None
     schedule: Annotated[Schedule, BeforeValidator(schedule_of)] | None = None
     description: str = ""
     repair_attempts: Annotated[Count, Field(ge=0, le=100)] = 3
@@ -192,6 +194,13 @@ class PullConfig(Section):
         if any(ord(character) < 32 for character in value.strip()):
             raise ValueError("has a line break or a tab in it; write the query on one line")
         return value.strip()
+
+    @field_validator("graph")
+    @classmethod
+    def _check_graph(cls, value: GraphConfig | None, info: ValidationInfo) -> GraphConfig | None:
+        if value:
+            check_graph(info.data)
+        return value
 
     @model_validator(mode="after")
     def _check_delta(self) -> PullConfig:

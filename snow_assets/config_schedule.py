@@ -45,3 +45,8 @@ class MaintenanceConfig(Schedule):
 def schedule_of(value: object) -> object:
     """A text is the ``cron`` of a schedule."""
     return {"cron": value} if isinstance(value, str) else value
+
+
+def section_of(value: object) -> object:
+    """``true`` is a section of defaults, ``false`` none."""
+    return ({} if value else None) if isinstance(value, bool) else value

@@ -67,6 +67,8 @@ def hint_of(location: tuple[str | int, ...]) -> str:
 _HINTS = {
     "table": "write the name as it stands in the list's URL, such as incident",
     "attachments": "write true, or a map such as {max_size: 25MB, content_types: [application/pdf]}",
+    "graph": "write true, or {cis: PULL} in a pull of cmdb_rel_ci",
+    "cis": "name the pull of CIs that gives their classes",
     "max_size": "write bytes, or 200kB, 25MB, 1GB",
     "content_types": 'write a list, such as [application/pdf, "image/*"]',
     "query": 'write it in quotes on one line, such as "active=true^priorityIN1,2"',
