@@ -79,15 +79,23 @@ def outline(question: Question, workers: int, seen: Seen, tally: Tally) -> Proce
 
 
 def _counted(reading: Reading, tally: Tally) -> Procedure[int | None]:
-    """Rows that match; ``None`` where the instance does not count. Raises what says that rows cannot be read either."""
+    """Rows that match; ``None`` where the instance does not count.
+
+    Raises ``ForbiddenError`` where it refuses to count and shows nothing: that is no empty table.
+    """
+    table, policy = reading.table, reading.policy
+    asked, total = Tally(), None
     try:
-        return (yield from count(reading.table, reading.query, reading.policy, tally))
-    except ForbiddenError:
-        if (yield from visible_fields(reading.table, ("sys_id",), reading.policy, tally, sys_id=False)) is None:
-            raise
-    except RequestFailed:
+        total = yield from count(table, reading.query, policy, asked)
+    except (ForbiddenError, RequestFailed):
         pass
-    return None
+    finally:
+        tally.add(asked)
+    refused = any(name.startswith("forbidden") for name in asked.faults)
+    if refused and not total and (yield from visible_fields(table, ("sys_id",), policy, tally, sys_id=False)) is None:
+        hint = "grant the account read access to the table"
+        raise ForbiddenError("its rows may not be counted, and none is shown", key="table", value=table, hint=hint)
+    return total
 
 
 def _checked(question: Question, seen: Seen, tally: Tally) -> Procedure[tuple[Reading, bool]]:

@@ -114,13 +114,20 @@ class Figures:
         self._causes: dict[str, Cause] = {}
         self._failed: list[FailedRange] = []
         self._tally = Tally()
+        self._live: list[Tally] = []
         self._delivered = 0
         self.ended = "running"
         self.asked_since: datetime | None = None
 
-    def spent(self, tally: Tally) -> None:
-        """What a range, or the planning, cost."""
+    def spending(self, tally: Tally) -> None:
+        """What a range costs, from its beginning on."""
         with self._lock:
+            self._live.append(tally)
+
+    def spent(self, tally: Tally) -> None:
+        """What a range, or the planning, cost in the end."""
+        with self._lock:
+            self._live = [each for each in self._live if each is not tally]
             self._tally.add(tally)
 
     def proven(self, proof: RangeProof) -> None:
@@ -183,8 +190,8 @@ class Figures:
                 differences=tuple(self._causes.values()),
                 failed=tuple(self._failed),
                 ended=self.ended,
-                requests=self._tally.requests,
-                retries=self._tally.retries,
+                requests=self._tally.requests + sum(each.requests for each in self._live),
+                retries=self._tally.retries + sum(each.retries for each in self._live),
                 seconds=round(seconds, 3),
             )
 

@@ -61,6 +61,12 @@ def _told(
     except GeneratorExit:
         figures.close("closed")
         raise
+    except Cancelled as error:
+        figures.close("failed")
+        outage = error.__cause__
+        if isinstance(outage, InstanceUnavailable):  # that another thread met
+            raise outage from outage.__cause__
+        raise
     except BaseException:
         figures.close("failed")
         raise
@@ -81,6 +87,7 @@ def _read(
 ) -> Generator[list[Record], None, None]:
     """The pages of one range; one that fails is noted, or raises, as was asked for."""
     tally, delivered = Tally(), 0
+    figures.spending(tally)
     pages = driver.iterate(read_range(reading, piece.lo, piece.hi, tally), tally)
     try:
         while True:
@@ -129,6 +136,9 @@ class _Crew:
         self._ranges = len(ranges)
         for piece in ranges:
             self._todo.put(piece)
+        self._limit = question.limit
+        self._rows = 0
+        self._lock = threading.Lock()
         self.stopped = threading.Event()
 
     def run(self, workers: int) -> Iterator[list[Record]]:
@@ -140,7 +150,7 @@ class _Crew:
         while count:
             result = results.get()
             if isinstance(result, Exception):
-                raise _first_cause(result)
+                raise result
             if result is None:
                 count -= 1
             else:
@@ -153,11 +163,21 @@ class _Crew:
                 piece = self._todo.get_nowait()
                 for page in _read(self._driver, self._reading, piece, self._question, self._figures):
                     self._put(results, page)
+                    if self._enough(len(page)):
+                        return
                     del page  # or it would be held until the next one has come
         except Empty:
             self._put(results, None)
         except Exception as error:  # noqa: BLE001  # handed to the consumer, who raises it
             self._put(results, error)
+
+    def _enough(self, rows: int) -> bool:
+        """Whether the consumer needs no further page: it stopped, or as many rows as it wants are on their way."""
+        with self._lock:
+            self._rows += rows
+            if self._limit is not None and self._rows >= self._limit:
+                self.stopped.set()
+        return self.stopped.is_set()
 
     def _put(self, results: Queue[list[Record] | Exception | None], item: Any) -> None:
         while not self.stopped.is_set():
@@ -166,17 +186,12 @@ class _Crew:
                 return
 
 
-def _first_cause(error: Exception) -> Exception:
-    """What one thread gave up for, where this is what another one was told of it."""
-    cause = error.__cause__
-    return cause if isinstance(error, Cancelled) and isinstance(cause, InstanceUnavailable) else error
-
-
 def _ranges(
     driver: Driver, question: Question, workers: int, figures: Figures, seen: Seen
 ) -> tuple[Outline, Sequence[KeyRange]]:
     """What is read, and the ranges that cover every sys_id."""
     tally = Tally()
+    figures.spending(tally)
     try:
         plan = driver.run(outline(question, workers, seen, tally), None, tally)
         figures.asked_since = plan.since
