@@ -80,6 +80,8 @@ def uv_environment(pip: Mapping[str, str]) -> dict[str, str]:
         "UV_INDEX_STRATEGY": "unsafe-best-match",
         # An index that cannot be reached is pip's business soon, not after minutes.
         "UV_HTTP_RETRIES": "1",
+        # nltk, which comes with llama-index-core, refuses to open files that have a second hard link in uv's cache.
+        "UV_LINK_MODE": "copy",
         "UV_NO_PROGRESS": "1",
     }
     return {name: value for name, value in wanted.items() if value and name not in os.environ}
