@@ -66,6 +66,11 @@ class PullNames:
         return dg.AssetKey([PREFIX, self.pull, "corpus"])
 
     @cached_property
+    def graph(self) -> dg.AssetKey:
+        """``servicenow/<pull>/graph``: CIs and their relations, where a pull of ``cmdb_rel_ci`` says ``graph``."""
+        return dg.AssetKey([PREFIX, self.pull, "graph"])
+
+    @cached_property
     def attachments(self) -> dg.AssetKey:
         """``servicenow/<pull>/attachments``: the files attached to the rows, where the pull wants them."""
         return dg.AssetKey([PREFIX, self.pull, "attachments"])

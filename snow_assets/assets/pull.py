@@ -13,6 +13,7 @@ from snow_assets.assets.attachments import attachments_asset, attachments_job
 from snow_assets.assets.corpus import corpus_asset
 from snow_assets.assets.dataset import dataset_asset, totals_asset
 from snow_assets.assets.delta import current_asset, sweep_asset
+from snow_assets.assets.graph import graph_asset
 from snow_assets.assets.keys import PREFIX, PullNames, run_tags
 from snow_assets.assets.plan import plan_asset
 from snow_assets.assets.slices import slices_asset
@@ -49,6 +50,8 @@ def pull_parts(pull: PullConfig, pool: str | None = PREFIX) -> PullParts:
         assets += [sweep_asset(pull, pool), current_asset(pull)]
     if pull.corpus:
         assets.append(corpus_asset(pull))
+    if pull.graph:
+        assets.append(graph_asset(pull))
     if pull.attachments:
         assets.append(attachments_asset(pull, pool))
     first = only(names.sweep, names.totals) if pull.mode == "delta" else only(names.totals)

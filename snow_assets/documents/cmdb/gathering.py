@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from snow_assets.pulls.columns import arrow_schema
 from snow_assets.pulls.current_files import conformed
-from snow_assets.pulls.live import Live, parquet_at
+from snow_assets.pulls.live import Live, parquet_at, values_of
 
 TABLE: Final = "cmdb_rel_ci"
 FIELDS: Final = ("sys_id", "parent", "child", "type")
@@ -85,4 +85,6 @@ def _shown(cell: Any, half: str) -> str:
 
 
 def _column(table: pa.Table, field: str, half: str) -> Any:
+    if field == "sys_id":  # of rows read with labels only, it is in the other half
+        return values_of(table.column(field).combine_chunks())
     return pc.fill_null(pc.struct_field(table.column(field), half), "")

@@ -16,6 +16,7 @@ from snow_assets.documents.cmdb.adjacency import Adjacency, built
 from snow_assets.documents.cmdb.gathering import FIELDS, TABLE, Record, relations
 from snow_assets.documents.cmdb.items import Items, aitems_of, items_of, published_items
 from snow_assets.documents.cmdb.relations import GraphFigures, Relation, RelationsOf, RelationType, Step
+from snow_assets.documents.cmdb.shape import Shape, shape_of
 from snow_assets.documents.cmdb.traversal import DIRECTIONS, Direction, chosen, neighbours, reached
 from snow_assets.errors import ConfigError
 from snow_assets.pulls import Landing
@@ -125,6 +126,20 @@ class RelationGraph:
     def figures(self) -> GraphFigures:
         """What it holds."""
         return files.figures(self._graph)
+
+    @property
+    def adjacency(self) -> Adjacency:
+        """The graph as numbers."""
+        return self._graph
+
+    @property
+    def known_cis(self) -> int:
+        """CIs whose class or state is known by ``cis``."""
+        return self._items.known_cis if self._items else 0
+
+    def shape(self) -> Shape:
+        """How it hangs together: components and cycles; some seconds for a million relations."""
+        return shape_of(self._graph)
 
     @property
     def types(self) -> tuple[RelationType, ...]:
