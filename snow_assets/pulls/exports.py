@@ -6,9 +6,10 @@ manifest names only what is whole. A file that a dead run finished is noted besi
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,7 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from snow_assets.errors import LandingError
-from snow_assets.pulls.stores import Store, sha256_of
+from snow_assets.pulls.stores import PERSON, Store, sha256_of
 
 _NOTES: Final = "parts.json"
 _FILE: Final = re.compile(r"(\d{8}T\d{6}Z(?:-\d+)?)\.((?:[a-z]+\.)?(?:parquet|jsonl|json))")
@@ -64,7 +65,8 @@ class Parts:
         self._finished.pop(name, None)
         scratch = self.store.scratch(name)
         try:
-            written = write(scratch)
+            with _told(self.store):
+                written = write(scratch)
             self.store.replace(scratch, name)
         finally:
             scratch.unlink(missing_ok=True)
@@ -131,8 +133,24 @@ def exports_at(store: Store) -> dict[str, str]:
     return {name: match[1] for name in store.list("") if (match := _FILE.fullmatch(name))}
 
 
-def prune(store: Store, kept: Container[str]) -> None:
-    """Remove the files of all but the kept exports, and the notes of finished parts."""
+def prune(store: Store, kept: Container[str], files: Container[str] = ()) -> None:
+    """Remove the files of all but the kept exports, but for those named, and the notes of finished parts."""
     for name, export in exports_at(store).items():
-        if export not in kept or name.endswith(_NOTES):
+        if name.endswith(_NOTES) or (export not in kept and name not in files):
             store.remove(name)
+
+
+@contextmanager
+def _told(store: Store) -> Iterator[None]:
+    """Name the folder where the disk needs a person: it, or the temporary folder, is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in PERSON:
+            raise
+        raise LandingError(
+            f"cannot be written: {os.strerror(error.errno)}",
+            key="data",
+            value=store.location,
+            hint="make room there and in the temporary folder (TMPDIR); what was finished is not written again",
+        ) from error

@@ -166,21 +166,21 @@ class Landing:
         for plan_id in self.taken_ids():
             self.store.remove_scratch(plan_id)
 
-    def parquet(self, path: str) -> pq.ParquetFile:
+    def parquet(self, path: str, hint: str = _AGAIN) -> pq.ParquetFile:
         """Open a file of the landing by its relative path. Raises ``LandingError`` where it is gone or damaged."""
         try:
             return self.store.parquet(path)
         except FileNotFoundError as error:
-            raise LandingError("is gone", key="file", value=self.store.uri(path), hint=_AGAIN) from error
+            raise LandingError("is gone", key="file", value=self.store.uri(path), hint=hint) from error
         except DAMAGED as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise self._unreadable(path, error) from error
-            raise LandingError("is damaged", key="file", value=self.store.uri(path), hint=_AGAIN) from error
+            raise LandingError("is damaged", key="file", value=self.store.uri(path), hint=hint) from error
 
     @contextmanager
     def reading(self, path: str, hint: str = _AGAIN) -> Iterator[pq.ParquetFile]:
         """Open a file as ``parquet`` does; damage that shows while the block reads it is told by name, too."""
-        with self.parquet(path) as file:
+        with self.parquet(path, hint) as file:
             try:
                 yield file
             except (pa.ArrowException, OSError) as error:
