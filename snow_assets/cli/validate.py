@@ -66,7 +66,7 @@ def _of_environment(environment: Environment) -> Iterator[SnowError]:
 def _of_instance(environment: Environment, settings: Settings) -> Iterator[SnowError]:
     """What a client would refuse before it asks anything."""
     from snow_assets.config import place_of
-    from snow_assets.servicenow.session import base_url, check_ca_bundle, check_proxy
+    from snow_assets.servicenow.route import base_url, check_ca_bundle, check_proxy
 
     instance = settings.instance
     url = _url(environment, instance)

@@ -57,6 +57,14 @@ class Auth:
         del value
         return True
 
+    def judged(self, value: str, answer: Answer) -> Answer:
+        """The answer to a request that carried ``value``, with what it tells of the header."""
+        if answer.status == 200:
+            self.accepted(value)
+        elif answer.status == 401 and not self.refused(value):
+            return replace(answer, fault="token_ended")
+        return answer
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 

@@ -9,7 +9,6 @@ which keeps a handle of its own: libraries wrap sockets in others, detach them a
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import functools
 import socket
@@ -20,7 +19,8 @@ from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 import requests.adapters
-import requests.utils
+
+from snow_assets.servicenow.route import proxy_login
 
 
 class HasFileno(Protocol):
@@ -132,12 +132,8 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         return manager
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
-        """User and password of a proxy, as UTF-8: ``requests`` takes Latin-1, and raises what else there is."""
-        username, password = requests.utils.get_auth_from_url(proxy)
-        if not username:
-            return {}
-        encoded = base64.b64encode(f"{username}:{password}".encode()).decode()
-        return {"Proxy-Authorization": f"Basic {encoded}"}
+        """User and password of a proxy."""
+        return proxy_login(proxy)
 
 
 def _watch_pools(manager: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Self
 
 import requests
 
@@ -16,29 +16,58 @@ _BLOCK: Final = 1 << 18  # bytes read at once: all that a body takes of the memo
 _HEAD: Final = 1 << 16  # bytes of a body that are looked at, where it turns out to be a page
 
 
-def store_body(response: requests.Response, sink: Sink) -> Stored:
-    """Write the body to the sink's file. What the network raises is left to the caller.
+class Taking:
+    """A body on its way to the sink's file, in a ``with`` block.
 
     Raises ``LandingError`` where the disk does not take it, ``Cancelled`` where the sink says that it is stopped.
     """
-    digest, size, head = hashlib.sha256(), 0, b""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._head = b""
+
+    def __enter__(self) -> Self:
+        with _disk(self._sink):
+            self._file = self._sink.path.open("wb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def left(self) -> int:
+        """Bytes that are still taken."""
+        return self._sink.most - self._size
+
+    def take(self, block: bytes) -> None:
+        """The next bytes of the body, as many of them as are taken."""
+        if self._sink.stopped():
+            raise Cancelled("not read to its end: the run was stopped")
+        block = block[: self.left]
+        self._head += block[: _HEAD - len(self._head)]
+        self._digest.update(block)
+        self._size += len(block)
+        with _disk(self._sink):
+            self._file.write(block)
+
+    def stored(self) -> Stored:
+        """What lies in the file, now that the body has come to its end."""
+        with _disk(self._sink):
+            self._file.flush()
+        return Stored(self._size, self._digest.hexdigest(), self._head)
+
+
+def store_body(response: requests.Response, sink: Sink) -> Stored:
+    """Write the body to the sink's file. What the network raises is left to the caller. Raises as ``Taking``."""
     try:
-        with _disk(sink):
-            file = sink.path.open("wb")
-        with file:
-            while size < sink.most and (block := _block(response, sink.most - size)):
-                if sink.stopped():
-                    raise Cancelled("not read to its end: the run was stopped")
-                head += block[: _HEAD - len(head)]
-                digest.update(block)
-                size += len(block)
-                with _disk(sink):
-                    file.write(block)
-            with _disk(sink):
-                file.flush()
+        with Taking(sink) as taking:
+            while taking.left > 0 and (block := _block(response, taking.left)):
+                taking.take(block)
+            return taking.stored()
     finally:
         response.close()
-    return Stored(size, digest.hexdigest(), head)
 
 
 def _block(response: requests.Response, most: int) -> bytes:

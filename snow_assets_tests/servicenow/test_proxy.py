@@ -15,7 +15,7 @@ import trustme
 from snow_assets.config import Credentials, Environment, InstanceConfig, find_problems
 from snow_assets.errors import ConfigError, HostError, InstanceUnavailable, SnowError
 from snow_assets.servicenow.client import Client
-from snow_assets.servicenow.session import check_proxy
+from snow_assets.servicenow.route import check_proxy
 from snow_assets.simulator import Simulator, SimulatorServer
 from snow_assets_tests.cli.conftest import Folder
 from snow_assets_tests.servicenow.proxying import Proxy, proxying

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from snow_assets.errors import ConfigError, CredentialsError
 from snow_assets.servicenow.deadlines import Deadlines
 from snow_assets.servicenow.exchange import Answer, Request
 from snow_assets.servicenow.faults import FAULTS
-from snow_assets.servicenow.session import Transport, base_url
+from snow_assets.servicenow.route import base_url
+from snow_assets.servicenow.session import Transport
 from snow_assets_tests.servicenow.scripted import Asked, Connection, Script, scripted
 
 BASIC = Credentials.model_validate({"username": "zoë", "password": "s3cret"})
@@ -255,7 +257,9 @@ def test_netrc_never_replaces_the_credentials(tmp_path: Path, monkeypatch: pytes
         bearer = Credentials.model_validate({"token": "t0ken"})
         for credentials, scheme in ((BASIC, "Basic em/"), (bearer, "Bearer t0ken")):
             with transport_to(server.url, credentials=credentials) as transport:
-                transport._loopback = False  # so that the environment is trusted, as towards a real instance
+                transport._route = replace(
+                    transport._route, loopback=False
+                )  # so that the environment is trusted, as towards a real instance
                 transport.send(PAGE)
             assert server.asked[-1].headers["authorization"].startswith(scheme)
 

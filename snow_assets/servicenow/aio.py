@@ -1,0 +1,195 @@
+"""The client of one instance under asyncio: the twin of ``Client``. Needs the extra ``async``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from snow_assets.errors import Cancelled
+from snow_assets.extras import need
+from snow_assets.servicenow import account as asking
+from snow_assets.servicenow import aio_streams
+from snow_assets.servicenow.aio_driver import AsyncDeliver, AsyncDriver
+from snow_assets.servicenow.aio_streams import AsyncRecords
+from snow_assets.servicenow.core import CURSOR, ClientCore, at_least, checked_name, checked_timeout, credentials_given
+from snow_assets.servicenow.exchange import DisplayValue, Procedure, Tally
+from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.records import AbsentFields, OnIncomplete
+from snow_assets.servicenow.route import Route
+
+if TYPE_CHECKING:
+    from snow_assets.config import Credentials
+
+__all__ = ["AsyncClient", "AsyncRecords"]
+
+T = TypeVar("T")
+
+
+class AsyncClient(ClientCore):
+    """Reads from one instance, from any number of tasks of one event loop; an async context manager.
+
+    ::
+
+        async with AsyncClient("https://acme.service-now.com", username="u", password="p") as client:
+            async for record in client.aconcurrent_get_records("incident", "active=true", fields=["number"]):
+                ...
+
+    What it asks, believes and repeats is what ``Client`` does, and both share the bound of requests in flight at one
+    instance. It neither keeps nor sends a cookie, so no two requests share a session of the instance.
+
+    Args:
+        instance_url: address of the instance; plain http only to loopback, unless ``allow_http``.
+        credentials: who signs in, as for ``Client``.
+        concurrency: requests in flight at most; how many really are follows from what the instance bears.
+
+    The other settings are those of ``Client``. Without ``async with``, ``await aclose()`` at the end. It belongs to the
+    event loop in which it is first used; in another one its methods raise ``ConfigError``.
+
+    Raises ``ConfigError`` or ``CredentialsError`` for what cannot work. Methods raise ``SnowError``.
+    """
+
+    def __init__(
+        self,
+        instance_url: str,
+        credentials: Credentials | None = None,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        refresh_token: str | None = None,
+        token: str | None = None,
+        api_key: str | None = None,
+        page_size: int = 1000,
+        concurrency: int = 16,
+        max_retries: int = 3,
+        retry_backoff: float = 1.0,
+        timeout: float | tuple[float, float] = (10.0, 90.0),
+        display_value: DisplayValue = "true",
+        allow_http: bool = False,
+        proxy: str | None = None,
+        ca_bundle: str | None = None,
+        max_wait: float = 900.0,
+    ) -> None:
+        need("aiohttp", "async")
+        from snow_assets.servicenow.aio_transport import AsyncTransport  # noqa: PLC0415 - it needs the extra
+
+        credentials = credentials_given(
+            credentials,
+            username=username,
+            password=password,
+            client_id=client_id,
+            client_secret=client_secret,
+            refresh_token=refresh_token,
+            token=token,
+            api_key=api_key,
+        )
+        route = Route.given(instance_url, checked_timeout(timeout), proxy, ca_bundle, allow_http=allow_http)
+        super().__init__(
+            route.url,
+            credentials,
+            page_size=page_size,
+            max_workers=at_least("concurrency", concurrency, 1),
+            max_retries=max_retries,
+            retry_backoff=retry_backoff,
+            display_value=display_value,
+            max_wait=max_wait,
+        )
+        self._transport = AsyncTransport(route, credentials, self.max_workers)
+        self._driver = AsyncDriver(self._transport, self.governor, self.budget)
+
+    async def __aenter__(self) -> Self:
+        self._transport.must_be_of_this_loop()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def concurrency(self) -> int:
+        """Requests in flight at most."""
+        return self.max_workers
+
+    async def aget_count(self, table: str, query: str = "") -> int:
+        """As ``Client.get_count``."""
+        return await self.arun(asking.count(checked_name(table), EncodedQuery.parse(query), self.policy, Tally()))
+
+    async def aget_record(
+        self, table: str, sys_id: str, fields: Sequence[str] | None = None, display_value: DisplayValue | None = None
+    ) -> dict[str, Any]:
+        """As ``Client.get_record``."""
+        return await self.arun(self.record(table, sys_id, fields, display_value))
+
+    def aget_records(
+        self,
+        table: str,
+        query: str = "",
+        fields: Sequence[str] | None = None,
+        display_value: DisplayValue | None = None,
+        page_size: int | None = None,
+        *,
+        since: datetime | None = None,
+        cursor: str = CURSOR,
+        limit: int | None = None,
+        on_incomplete: OnIncomplete = "raise",
+        absent_fields: AbsentFields = "raise",
+    ) -> AsyncRecords:
+        """As ``Client.get_records``: every record that matches, once, ordered by sys_id, one request at a time."""
+        question = self.question(
+            table, query, fields, display_value, page_size, since, cursor, limit, on_incomplete, absent_fields
+        )
+        return aio_streams.in_order(self._driver, question, self.seen)
+
+    def aconcurrent_get_records(
+        self,
+        table: str,
+        query: str = "",
+        fields: Sequence[str] | None = None,
+        display_value: DisplayValue | None = None,
+        page_size: int | None = None,
+        concurrency: int | None = None,
+        *,
+        since: datetime | None = None,
+        cursor: str = CURSOR,
+        limit: int | None = None,
+        on_incomplete: OnIncomplete = "raise",
+        absent_fields: AbsentFields = "raise",
+    ) -> AsyncRecords:
+        """As ``Client.concurrent_get_records``: in the order in which pages come, by ``concurrency`` tasks.
+
+        At most ``concurrency`` pages wait for the consumer, then the tasks wait for it. When its ``aclose`` returns,
+        nothing is under way any more.
+        """
+        workers = at_least("concurrency", self.max_workers if concurrency is None else concurrency, 1)
+        question = self.question(
+            table, query, fields, display_value, page_size, since, cursor, limit, on_incomplete, absent_fields
+        )
+        return aio_streams.as_completed(self._driver, question, workers, self.seen)
+
+    async def aclock(self) -> datetime:
+        """As ``Client.clock``."""
+        return await self.arun(asking.clock(self.policy, Tally())) or datetime.now(UTC)
+
+    async def arun(self, procedure: Procedure[T], deliver: AsyncDeliver | None = None, tally: Tally | None = None) -> T:
+        """Drive ``procedure`` in this task and return its result.
+
+        Each page is handed to ``deliver``; where that returns an awaitable, it is awaited. ``tally`` gets the seconds
+        spent waiting for leave to send.
+        """
+        return await self._driver.run(procedure, deliver, Tally() if tally is None else tally)
+
+    def cancel(self, reason: BaseException) -> None:
+        """Whatever is queued or waiting in any task of this client raises ``Cancelled`` at once, naming ``reason``.
+
+        What is already under way at the instance ends as it does. The client cannot be used afterwards.
+        """
+        self._driver.cancel(reason)
+
+    async def aclose(self) -> None:
+        """Cancel what waits, and close every connection."""
+        self._driver.cancel(Cancelled("the client was closed"))
+        await self._transport.close()

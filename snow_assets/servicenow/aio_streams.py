@@ -1,0 +1,175 @@
+"""All rows of a query as an async iterator, in one task or in many; the twin of ``streams``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing, closing
+from types import TracebackType
+from typing import Any, Final, Self
+
+from snow_assets.servicenow.aio_driver import AsyncDriver
+from snow_assets.servicenow.boundaries import Chain, KeyRange, find_chain
+from snow_assets.servicenow.exchange import Tally
+from snow_assets.servicenow.ranges import Outline, Seen, outline
+from snow_assets.servicenow.reading import Reading
+from snow_assets.servicenow.records import Figures, Question, Record, Report, warn_incomplete
+from snow_assets.servicenow.telling import Delivery, Portion
+
+_STOPS: Final = (GeneratorExit, asyncio.CancelledError)
+
+
+class AsyncRecords:
+    """An async iterator over records that knows how far it came; the twin of ``Records``.
+
+    Close it (``await aclose()``), or use it in ``async with``, to stop early: when that returns, nothing is under way.
+    One that is merely dropped is closed by the event loop, a moment later.
+    """
+
+    def __init__(self, figures: Figures, rows: AsyncGenerator[Record, None]) -> None:
+        self._figures = figures
+        self._rows = rows
+
+    @property
+    def report(self) -> Report:
+        """The figures so far; see ``Report``."""
+        return self._figures.report()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Record:
+        return await anext(self._rows)
+
+    async def aclose(self) -> None:
+        """Stop: no request is sent any more."""
+        await self._rows.aclose()
+        self._figures.close("closed")  # also where it never began
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def in_order(driver: AsyncDriver, question: Question, seen: Seen) -> AsyncRecords:
+    """As its namesake of ``streams``, one request at a time."""
+    figures = Figures(question)
+    return AsyncRecords(figures, _told(figures, question, _in_order(driver, question, figures, seen)))
+
+
+def as_completed(driver: AsyncDriver, question: Question, workers: int, seen: Seen) -> AsyncRecords:
+    """As its namesake of ``streams``, by ``workers`` tasks."""
+    figures = Figures(question)
+    return AsyncRecords(figures, _told(figures, question, _as_completed(driver, question, workers, figures, seen)))
+
+
+async def _told(
+    figures: Figures, question: Question, rows: AsyncGenerator[list[Record], None]
+) -> AsyncGenerator[Record, None]:
+    with Delivery(figures, question, _STOPS) as delivery:
+        async with aclosing(rows):
+            while not delivery.over and (page := await anext(rows, None)) is not None:
+                for record in delivery.records(page):
+                    yield record
+                del page  # or it would be held until the next one has come
+    if figures.ended == "incomplete":
+        warn_incomplete(figures.report())
+
+
+async def _in_order(
+    driver: AsyncDriver, question: Question, figures: Figures, seen: Seen
+) -> AsyncGenerator[list[Record], None]:
+    plan, ranges = await _ranges(driver, question, 1, figures, seen)
+    for piece in ranges:
+        async with aclosing(_read(driver, plan.reading, piece, question, figures)) as pages:
+            async for page in pages:
+                yield page
+                del page
+
+
+async def _read(
+    driver: AsyncDriver, reading: Reading, piece: KeyRange, question: Question, figures: Figures
+) -> AsyncGenerator[list[Record], None]:
+    """The pages of one range; one that fails is noted, or raises, as was asked for."""
+    with (
+        Portion(figures, question, reading, piece) as portion,
+        closing(driver.pages(portion.procedure, portion.tally)) as pages,
+    ):
+        async for page in pages:
+            yield portion.kept(page)
+            del page
+        figures.proven(pages.result)
+
+
+async def _as_completed(
+    driver: AsyncDriver, question: Question, workers: int, figures: Figures, seen: Seen
+) -> AsyncGenerator[list[Record], None]:
+    plan, ranges = await _ranges(driver, question, workers, figures, seen)
+    todo = deque(ranges)
+    # A page, an error, or None from a task that is done.
+    results: asyncio.Queue[list[Record] | Exception | None] = asyncio.Queue(maxsize=workers)
+
+    async def work() -> None:
+        try:
+            while todo:
+                async with aclosing(_read(driver, plan.reading, todo.popleft(), question, figures)) as pages:
+                    async for page in pages:
+                        await results.put(page)
+                        del page
+            await results.put(None)
+        except Exception as error:  # noqa: BLE001  # handed to the consumer, who raises it
+            await results.put(error)
+
+    crew = [asyncio.create_task(work(), name=f"records-{number}") for number in range(min(workers, len(ranges)))]
+    try:
+        left = len(crew)
+        while left:
+            result = await results.get()
+            if isinstance(result, Exception):
+                raise result
+            if result is None:
+                left -= 1
+            else:
+                yield result
+            del result  # a page that was taken is not held while the next one is waited for
+    finally:
+        await _end(crew)
+
+
+async def _ranges(
+    driver: AsyncDriver, question: Question, workers: int, figures: Figures, seen: Seen
+) -> tuple[Outline, Sequence[KeyRange]]:
+    """What is read, and the ranges that cover every sys_id."""
+    tally = Tally()
+    try:
+        plan = await driver.run(outline(question, workers, seen, tally), None, tally)
+    finally:
+        figures.spent(tally)
+    figures.asked_since = plan.since
+    free = asyncio.Semaphore(workers)
+
+    async def chain(bounds: tuple[str | None, str | None]) -> Chain:
+        spent = Tally()
+        try:
+            async with free:
+                return await driver.run(find_chain(plan.reading, *bounds, plan.rows, spent), None, spent)
+        finally:
+            figures.spent(spent)
+
+    chains = [asyncio.create_task(chain(bounds)) for bounds in plan.bounds]
+    try:
+        return plan, plan.ranges(await asyncio.gather(*chains))
+    finally:
+        await _end(chains)
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel what still runs, and wait for its end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
