@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from snow_assets.documents.published import Published
     from snow_assets.pulls.library import lazy_pull_to, pull_to
     from snow_assets.reader import files, read
+    from snow_assets.servicenow.aio import AsyncClient
     from snow_assets.servicenow.client import Client
     from snow_assets.servicenow.records import IncompleteWarning, Report
 
     __version__: str
 
 __all__ = [
+    "AsyncClient",
     "AttachmentLoader",
     "CMDBLoader",
     "CatalogLoader",
@@ -62,6 +64,7 @@ __all__ = [
 ]
 
 _WHERE = {
+    "AsyncClient": "snow_assets.servicenow.aio",
     "AttachmentLoader": "snow_assets.documents.loaders",
     "CMDBLoader": "snow_assets.documents.loaders",
     "CatalogLoader": "snow_assets.documents.loaders",
