@@ -49,7 +49,7 @@ def place_of_pull(path: str | Path) -> tuple[str, str]:
     """The folder or URL of all landings, and the pull's name: the last part of ``path``. Raises ``ConfigError``."""
     text = str(path).rstrip("/")
     data, slash, name = text.rpartition("/")
-    if not name or (not data and slash and not text.startswith("/")) or data.endswith(":/"):
+    if not name or data.endswith((":/", "://")):
         hint = "a folder, or a URL such as s3://bucket/data, and the pull's name: data/incidents"
         raise ConfigError("does not name a pull below a folder", key="path", value=path, hint=hint)
     return data or slash or ".", name

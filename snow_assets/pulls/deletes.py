@@ -167,7 +167,7 @@ def _open(
         family=family,
         method="keys" if keys else "sweep",
         absent="gone" if pull.deletes == "off" else "deleted",
-        noticed=client.clock().astimezone(UTC).replace(tzinfo=None),
+        noticed=client.clock(tally).astimezone(UTC).replace(tzinfo=None),
         next_since=next_since,
     )
 

@@ -165,7 +165,8 @@ class _Work:
             try:
                 yield call
             except PublishRefused as error:
-                error.hint = f"{error.hint}; in Python: accept={call.plan.plan_id!r}"
+                if f"--accept {call.plan.plan_id}" in error.hint:
+                    error.hint += f"; in Python: accept={call.plan.plan_id!r}"
                 raise
             finally:
                 client.cancel(Cancelled("the pull ended"))

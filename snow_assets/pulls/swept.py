@@ -108,8 +108,7 @@ def _plan_of(asked: Asked, plan: Plan, narrow: PullConfig, client: Client, besid
     """The sweep's own plan: the one that was begun, unless it is old or asks otherwise."""
     own_id = f"{plan.plan_id}-{asked.kind}"
     tally = Tally()
-    now = client.clock()
-    tally.requests += 1
+    now = client.clock(tally)
     identity = {
         **plan.identity,
         "table": asked.table,

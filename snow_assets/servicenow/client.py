@@ -188,9 +188,9 @@ class Client(ClientCore):
         )
         return streams.as_completed(self._driver, question, workers, self.seen)
 
-    def clock(self) -> datetime:
+    def clock(self, tally: Tally | None = None) -> datetime:
         """The instance's clock, as aware UTC; this machine's where the instance tells none."""
-        return self.run(asking.clock(self.policy, Tally())) or datetime.now(UTC)
+        return self.run(asking.clock(self.policy, Tally() if tally is None else tally)) or datetime.now(UTC)
 
     def run(
         self, procedure: Procedure[T], deliver: Callable[[Page], None] | None = None, tally: Tally | None = None
