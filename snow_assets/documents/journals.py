@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from snow_assets.documents.cells import Record, cell_of, readable
 from snow_assets.documents.recipes import ELEMENTS, label_of
 from snow_assets.errors import ForbiddenError
+from snow_assets.servicenow.records import Report
 
 TABLE: Final = "sys_journal_field"
 FIELDS: Final = ("element_id", "element", "value", "sys_created_on", "sys_created_by")
@@ -61,16 +63,21 @@ def lines_of(entries: Mapping[str, Sequence[Entry]], sys_id: str) -> list[str]:
     return [str(entry) for entry in entries.get(sys_id, ())]
 
 
-def must_be_readable(delivered: int, hidden: int | None) -> None:
+def must_be_readable(report: Report) -> None:
     """Raise ``ForbiddenError`` where entries were counted and none was shown."""
-    if hidden and not delivered:
-        message = f"{hidden:,} journal entries were counted, and the instance hides them from this account"
+    if report.hidden and not report.delivered:
+        message = f"{report.hidden:,} journal entries were counted, and the instance hides them from this account"
         raise ForbiddenError(message, key="table", value=TABLE, hint=HINT)
 
 
-def refused(error: ForbiddenError) -> ForbiddenError:
-    """The refusal, with what it means for documents."""
-    return ForbiddenError(error.message, key=error.key or "table", value=error.value or TABLE, hint=HINT)
+@contextmanager
+def reading() -> Iterator[None]:
+    """A refusal says what it means for documents."""
+    try:
+        yield
+    except ForbiddenError as error:
+        key, value = error.key or "table", error.value or TABLE
+        raise ForbiddenError(error.message, key=key, value=value, hint=HINT) from error
 
 
 def arguments(sys_ids: Sequence[str], elements: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 from snow_assets.documents import journals
 from snow_assets.documents.cells import Record, cell_of
@@ -13,8 +13,8 @@ from snow_assets.documents.content import Content
 from snow_assets.documents.document import Document
 from snow_assets.documents.metadata import metadata_of
 from snow_assets.documents.published import Published, PublishedSource
-from snow_assets.documents.recipes import BASE, Recipe, recipe_of
-from snow_assets.documents.sources import AsyncSource, ClientSource, not_a_connection
+from snow_assets.documents.recipes import BASE, Recipe
+from snow_assets.documents.sources import AsyncSource, ClientSource
 from snow_assets.documents.streams import AsyncDocuments, Documents, in_a_thread
 from snow_assets.documents.wanted import Added, Ask, Source, Stream, Wanted
 from snow_assets.errors import ConfigError
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
     from snow_assets.servicenow.aio import AsyncClient
 
 Connection: TypeAlias = "Client | AsyncClient | Published"
+
+
+class Options(TypedDict, total=False):
+    """What every loader can be told; see ``Loader``."""
+
+    include_journals: bool
+    expand_references: bool
+    include_raw: bool
+    content_template: str | None
 
 
 class Loader:
@@ -55,48 +64,24 @@ class Loader:
     Raises ``ConfigError`` for what cannot work. The methods raise ``SnowError``.
     """
 
-    recipe: ClassVar[Recipe | None] = None
+    recipe: Recipe | None = None
 
     def __init__(
-        self,
-        connection: Connection,
-        query: str = "",
-        fields: Sequence[str] | None = None,
-        *,
-        include_journals: bool = False,
-        expand_references: bool = True,
-        include_raw: bool = False,
-        content_template: str | None = None,
+        self, connection: Connection, query: str = "", fields: Sequence[str] | None = None, **options: Unpack[Options]
     ) -> None:
         if self.recipe is None:
             raise ConfigError("reads no table of its own", key="loader", value=type(self).__name__, hint="TableLoader")
-        self._begin(
-            self.recipe, connection, query, fields, include_journals, expand_references, include_raw, content_template
-        )
-
-    def _begin(
-        self,
-        recipe: Recipe,
-        connection: Connection,
-        query: str,
-        fields: Sequence[str] | None,
-        include_journals: bool,
-        expand_references: bool,
-        include_raw: bool,
-        content_template: str | None,
-    ) -> None:
-        if not isinstance(connection, ClientCore | Published):
-            raise not_a_connection(connection)
+        _must_be_a_connection(connection)
         self._connection = connection
         self._query = query
-        self._recipe = recipe
+        self._recipe = self.recipe
         self._must_have: tuple[str, ...] = tuple(fields or ())
         self._fields = self._fields_of(fields)
-        self._include_journals = include_journals
-        self._expand_references = expand_references
-        self._include_raw = include_raw
-        shown = recipe.showing(_shown(recipe, fields)) if fields else recipe
-        self._content = Content(shown, content_template)
+        self._include_journals = options.get("include_journals", False)
+        self._expand_references = options.get("expand_references", True)
+        self._include_raw = options.get("include_raw", False)
+        shown = self._recipe.showing(fields) if fields else self._recipe
+        self._content = Content(shown, options.get("content_template"))
 
     @property
     def table(self) -> str:
@@ -191,13 +176,13 @@ class Loader:
     def _source(self, twin: str) -> Source:
         """What is read without asyncio."""
         if isinstance(self._connection, Published):
-            return PublishedSource(self._connection, self._query, joined=self._include_journals)
+            return PublishedSource(self._connection, joined=self._include_journals)
         if isinstance(self._connection, Client):
             return ClientSource(self._connection)
         raise ConfigError("reads under asyncio only", key="connection", value="AsyncClient", hint=f"use {twin}")
 
     def _wanted(self, since: datetime | None, limit: int | None, on_incomplete: OnIncomplete) -> Wanted:
-        may_lack = frozenset(self._fields) - frozenset(self._must_have)
+        may_lack = frozenset(self._fields).difference(self._must_have)
         return Wanted(self.table, self._query, self._fields, may_lack, since, limit, on_incomplete)
 
     def _read(
@@ -255,12 +240,13 @@ class Loader:
             metadata = metadata_of(record, self._recipe, url, expand_references=self._expand_references)
             if self._include_raw:
                 metadata["raw"] = record
+            below = tuple(self._below(sys_id, added, metadata))
             lines = journals.lines_of(added.get("journals", {}), sys_id)
-            yield Document(self._content.of(record, lines, self._below(sys_id, added)), metadata)
+            yield Document(self._content.of(record, lines, below), metadata)
 
-    def _below(self, sys_id: str, added: Added) -> Sequence[str]:  # noqa: ARG002  # loaders of some tables have more
-        """Blocks that come below the record."""
-        return ()
+    def _below(self, sys_id: str, added: Added, metadata: dict[str, Any]) -> Iterator[str]:  # noqa: ARG002
+        """Blocks that come below the record, noted in its metadata too: for loaders of some tables."""
+        yield from ()
 
     def _check(self, record: Record) -> None:
         """Fields that were named and not asked for by name must be there."""
@@ -274,11 +260,10 @@ class Loader:
         return tuple(dict.fromkeys((*(checked_name(name, "fields") for name in fields), *BASE)))
 
 
-def _shown(recipe: Recipe, fields: Sequence[str]) -> tuple[str, ...]:
-    """Fields that have lines: those of the recipe in its order, then others, without what every record has."""
-    order = [field for _, field in (*recipe.lines, *recipe.texts)]
-    others = [name for name in fields if name not in order and not name.startswith("sys_")]
-    return (*(name for name in order if name in fields), *others)
+def _must_be_a_connection(connection: object) -> None:
+    if not isinstance(connection, ClientCore | Published):
+        hint = "give a Client, an AsyncClient or Published(...)"
+        raise ConfigError("nothing can be read from it", key="connection", value=type(connection).__name__, hint=hint)
 
 
 def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
@@ -296,8 +281,3 @@ async def _abatches(records: AsyncIterator[Record], size: int) -> AsyncIterator[
             batch = []
     if batch:
         yield batch
-
-
-def loader_recipe(table: str) -> Recipe:
-    """The recipe of a table whose name is checked."""
-    return recipe_of(checked_name(table))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, Unpack
 
-from snow_assets.documents.loader import Connection, Loader, loader_recipe
-from snow_assets.documents.recipes import RECIPES
+from snow_assets.documents import bodies
+from snow_assets.documents.cells import Record
+from snow_assets.documents.cmdb import relation_lines, relation_values
+from snow_assets.documents.loader import Connection, Loader, Options
+from snow_assets.documents.recipes import RECIPES, recipe_of
+from snow_assets.documents.wanted import Added, Ask
+from snow_assets.servicenow.core import checked_name
 
 
 class IncidentLoader(Loader):
@@ -52,9 +58,80 @@ class RelationshipLoader(Loader):
 
 
 class AttachmentLoader(Loader):
-    """Attachments: what each is, and which record it hangs on."""
+    """Attachments: what each is, and which record it hangs on (``table_name``, ``table_sys_id``).
+
+    With ``text``, the content of those that are text (``text/*``, JSON, XML, YAML) and of ``max_size`` bytes at most
+    stands in the document; ``text_included`` in the metadata tells whether it does. See ``Loader`` for the rest.
+    """
 
     recipe = RECIPES["sys_attachment"]
+
+    def __init__(
+        self,
+        connection: Connection,
+        query: str = "",
+        fields: Sequence[str] | None = None,
+        *,
+        text: bool = False,
+        max_size: int = 1_000_000,
+        **options: Unpack[Options],
+    ) -> None:
+        if text and fields:
+            fields = tuple(dict.fromkeys((*fields, *bodies.FIELDS)))
+        super().__init__(connection, query, fields, **options)
+        self._text, self._max_size = text, bodies.must_be_a_size(max_size)
+
+    @property
+    def _batch(self) -> int:
+        return bodies.BATCH if self._text else super()._batch
+
+    def _asks(self, batch: Sequence[Record]) -> Iterator[Ask]:
+        yield from super()._asks(batch)
+        if self._text:
+            yield Ask("bodies", batch, self._max_size)
+
+    def _below(self, sys_id: str, added: Added, metadata: dict[str, Any]) -> Iterator[str]:
+        if not self._text:
+            return
+        body = added["bodies"].get(sys_id)
+        metadata["text_included"] = body is not None
+        if body:
+            yield f"Content:\n{body}"
+
+
+class CMDBLoader(Loader):
+    """Configuration items of a class, and of the classes below it.
+
+    With ``include_relationships``, what each is related to: a line per kind of relation, and ``relationships`` in the
+    metadata. All relations are read at once, before the first document. See ``Loader`` for the rest.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        query: str = "",
+        fields: Sequence[str] | None = None,
+        *,
+        ci_class: str = "cmdb_ci",
+        include_relationships: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        self.recipe = replace(RECIPES["cmdb_ci"], table=checked_name(ci_class, "ci_class"))
+        super().__init__(connection, query, fields, **options)
+        self._include_relationships = include_relationships
+
+    def _asks(self, batch: Sequence[Record]) -> Iterator[Ask]:
+        yield from super()._asks(batch)
+        if self._include_relationships:
+            yield Ask("relations", batch)
+
+    def _below(self, sys_id: str, added: Added, metadata: dict[str, Any]) -> Iterator[str]:
+        if not self._include_relationships:
+            return
+        relations = added["relations"][sys_id]
+        metadata["relationships"] = relation_values(relations)
+        if relations:
+            yield "\n".join(("Relationships:", *relation_lines(relations)))
 
 
 class TableLoader(Loader):
@@ -71,35 +148,13 @@ class TableLoader(Loader):
         fields: Sequence[str] | None = None,
         *,
         content_fields: Sequence[str] | None = None,
-        include_journals: bool = False,
-        expand_references: bool = True,
-        include_raw: bool = False,
-        content_template: str | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        recipe = loader_recipe(table)
-        if content_fields:
-            recipe = replace(recipe.showing(tuple(content_fields)), title=())
-        self._begin(
-            recipe, connection, query, fields, include_journals, expand_references, include_raw, content_template
-        )
-
-
-class CMDBLoader(Loader):
-    """Configuration items of a class, and of the classes below it. See ``Loader`` for the rest."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        query: str = "",
-        fields: Sequence[str] | None = None,
-        *,
-        ci_class: str = "cmdb_ci",
-        include_journals: bool = False,
-        expand_references: bool = True,
-        include_raw: bool = False,
-        content_template: str | None = None,
-    ) -> None:
-        recipe = replace(RECIPES["cmdb_ci"], table=loader_recipe(ci_class).table)
-        self._begin(
-            recipe, connection, query, fields, include_journals, expand_references, include_raw, content_template
-        )
+        recipe = recipe_of(checked_name(table))
+        shown = tuple(checked_name(name, "content_fields") for name in content_fields or ())
+        if shown:
+            recipe = recipe.only(shown)
+            fields = (*fields, *shown) if fields else shown if any("." in name for name in shown) else None
+        self.recipe = recipe
+        super().__init__(connection, query, fields, **options)
+        self._must_have = (*self._must_have, *shown)

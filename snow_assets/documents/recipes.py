@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -28,7 +28,7 @@ class Recipe:
     ``texts``: those of several lines, which stand in the content alone and not in the metadata. ``html`` are fields
     that hold HTML. ``more`` are read for the metadata only; ``numbers`` are numbers there. ``journals`` are the
     elements of sys_journal_field that are the record's. ``template`` is Jinja2 and takes the place of title and lines.
-    A recipe without lines shows every field that reads as text.
+    A recipe without lines shows every field that reads as text. ``everything``: every field is read.
     """
 
     table: str
@@ -41,6 +41,7 @@ class Recipe:
     numbers: tuple[str, ...] = ()
     journals: tuple[str, ...] = JOURNALS
     template: str = ""
+    everything: bool = False
 
     @property
     def is_generic(self) -> bool:
@@ -50,21 +51,34 @@ class Recipe:
     @property
     def fields(self) -> tuple[str, ...]:
         """What is read where nobody says otherwise; empty: every field."""
-        if self.is_generic:
+        if self.is_generic or self.everything:
             return ()
         shown = (field for _, field in (*self.lines, *self.texts))
         return tuple(dict.fromkeys((*BASE, *self.title, *shown, *self.more, *self.numbers)))
 
-    def showing(self, fields: tuple[str, ...]) -> Recipe:
-        """The recipe with a line for each of ``fields`` and no others."""
-        labels = {field: label for label, field in (*self.lines, *self.texts)}
-        known = {field for _, field in self.texts}
-        lines = tuple((labels.get(field) or label_of(field), field) for field in fields)
+    def showing(self, fields: Iterable[str]) -> Recipe:
+        """The recipe with lines for ``fields`` only: its own in its own order, then the others."""
+        asked = set(fields)
+        own = {field for _, field in (*self.lines, *self.texts)} | set(self.title)
+        others = (name for name in fields if name not in own and not name.startswith("sys_"))
         return replace(
             self,
             template="",
-            lines=tuple(line for line in lines if line[1] not in known and line[1] not in self.title),
-            texts=tuple(line for line in lines if line[1] in known),
+            lines=(*(line for line in self.lines if line[1] in asked), *((label_of(name), name) for name in others)),
+            texts=tuple(line for line in self.texts if line[1] in asked),
+        )
+
+    def only(self, fields: Iterable[str]) -> Recipe:
+        """The recipe with a line for each of ``fields``, in their order, and nothing else; read is what it was."""
+        labels = {field: label for label, field in (*self.lines, *self.texts)}
+        return replace(
+            self,
+            title=(),
+            template="",
+            lines=tuple((labels.get(field) or label_of(field), field) for field in fields),
+            texts=(),
+            more=self.fields,
+            everything=self.is_generic,
         )
 
 

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from snow_assets.documents import journals
-from snow_assets.documents.cells import cell_of
-from snow_assets.documents.wanted import Ask, Wanted
-from snow_assets.errors import ConfigError, ForbiddenError
+from snow_assets.documents import bodies, journals
+from snow_assets.documents.cells import Record
+from snow_assets.documents.cmdb import RelationGraph
+from snow_assets.documents.wanted import Ask, Wanted, ids_of
+from snow_assets.servicenow.attachments import Described
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.records import Records
 
 if TYPE_CHECKING:
     from snow_assets.servicenow.aio import AsyncClient, AsyncRecords
 
-_CHUNK = 100
+_CHUNK: Final = 100
 
 
 class ClientSource:
-    """Reads from an instance."""
+    """Reads from an instance, for one reading."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._graph: RelationGraph | None = None
         self.url = client.url
         self.chunk = min(client.page_size, _CHUNK)
 
@@ -36,23 +42,37 @@ class ClientSource:
         """What was asked for, by sys_id."""
         if ask.kind == "journals":
             return self._journals(ask)
-        raise NotImplementedError(ask.kind)
+        if ask.kind == "bodies":
+            return self._bodies(ask)
+        if self._graph is None:
+            self._graph = RelationGraph.read(self._client)
+        return {sys_id: self._graph.relations_of(sys_id) for sys_id in ids_of(ask)}
 
     def _journals(self, ask: Ask) -> Mapping[str, Any]:
-        records = self._client.get_records(**journals.arguments(_ids(ask), ask.about))
-        try:
+        records = self._client.get_records(**journals.arguments(ids_of(ask), ask.about))
+        with journals.reading():
             found = journals.by_record(records)
-        except ForbiddenError as error:
-            raise journals.refused(error) from error
-        journals.must_be_readable(records.report.delivered, records.report.hidden)
+        journals.must_be_readable(records.report)
         return found
+
+    def _bodies(self, ask: Ask) -> Mapping[str, Any]:
+        found = list(bodies.texts_among(ask))
+        with tempfile.TemporaryDirectory(prefix="snow_assets-") as folder, ThreadPoolExecutor(bodies.AT_ONCE) as crew:
+
+            def fetch(pair: tuple[Record, Described]) -> str | None:
+                path = Path(folder, pair[1].sys_id)
+                return self._client.run(bodies.body(*pair, path, self._client.policy))
+
+            texts = crew.map(fetch, found)
+            return {wanted.sys_id: text for (_, wanted), text in zip(found, texts, strict=True)}
 
 
 class AsyncSource:
-    """Reads from an instance under asyncio."""
+    """Reads from an instance under asyncio, for one reading."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
+        self._graph: RelationGraph | None = None
         self.url = client.url
 
     def records(self, wanted: Wanted) -> AsyncRecords:
@@ -63,23 +83,33 @@ class AsyncSource:
         """What was asked for, by sys_id."""
         if ask.kind == "journals":
             return await self._journals(ask)
-        raise NotImplementedError(ask.kind)
+        if ask.kind == "bodies":
+            return await self._bodies(ask)
+        if self._graph is None:
+            self._graph = await RelationGraph.aread(self._client)
+        return {sys_id: self._graph.relations_of(sys_id) for sys_id in ids_of(ask)}
 
     async def _journals(self, ask: Ask) -> Mapping[str, Any]:
-        records = self._client.aget_records(**journals.arguments(_ids(ask), ask.about))
-        try:
+        records = self._client.aget_records(**journals.arguments(ids_of(ask), ask.about))
+        with journals.reading():
             found = journals.by_record([record async for record in records])
-        except ForbiddenError as error:
-            raise journals.refused(error) from error
-        journals.must_be_readable(records.report.delivered, records.report.hidden)
+        journals.must_be_readable(records.report)
         return found
 
+    async def _bodies(self, ask: Ask) -> Mapping[str, Any]:
+        found = list(bodies.texts_among(ask))
+        leave = asyncio.Semaphore(bodies.AT_ONCE)
 
-def _ids(ask: Ask) -> list[str]:
-    return [cell_of(record, "sys_id").value for record in ask.records]
+        async def fetch(pair: tuple[Record, Described], path: Path) -> str | None:
+            async with leave:
+                return await self._client.arun(bodies.body(*pair, path, self._client.policy))
 
-
-def not_a_connection(connection: object) -> ConfigError:
-    """What is said of something that nothing can be read from."""
-    hint = "give a Client, an AsyncClient or Published(...)"
-    return ConfigError("nothing can be read from it", key="connection", value=type(connection).__name__, hint=hint)
+        with tempfile.TemporaryDirectory(prefix="snow_assets-") as folder:
+            tasks = [asyncio.ensure_future(fetch(pair, Path(folder, pair[1].sys_id))) for pair in found]
+            try:
+                texts = await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        return {wanted.sys_id: text for (_, wanted), text in zip(found, texts, strict=True)}

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
 
-from snow_assets.documents.cells import Record
-from snow_assets.servicenow.records import AbsentFields, OnIncomplete, Report
+from snow_assets.documents.cells import Record, cell_of
+from snow_assets.servicenow.records import OnIncomplete, Report
 
 Kind: TypeAlias = Literal["journals", "relations", "bodies"]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The records that are read. ``fields`` empty means all."""
+    """The records that are read. ``fields`` empty means all; those in ``may_lack`` are left out of tables without."""
 
     table: str
     query: str = ""
     fields: tuple[str, ...] = ()
-    absent_fields: AbsentFields = "raise"
+    may_lack: frozenset[str] = frozenset()
     since: datetime | None = None
     limit: int | None = None
     on_incomplete: OnIncomplete = "raise"
@@ -35,7 +35,7 @@ class Wanted:
             "since": self.since,
             "limit": self.limit,
             "on_incomplete": self.on_incomplete,
-            "absent_fields": self.absent_fields,
+            "absent_fields": self.may_lack,
         }
 
 
@@ -76,3 +76,8 @@ class Source(Protocol):
 
     def answer(self, ask: Ask) -> Mapping[str, Any]:
         """What was asked for, by sys_id."""
+
+
+def ids_of(ask: Ask) -> list[str]:
+    """The sys_ids of the records that it is about."""
+    return [cell_of(record, "sys_id").value for record in ask.records]
