@@ -11,11 +11,10 @@ from typing import Any, Final, Self
 
 from snow_assets.servicenow.aio_driver import AsyncDriver
 from snow_assets.servicenow.boundaries import Chain, KeyRange, find_chain
-from snow_assets.servicenow.exchange import Tally
 from snow_assets.servicenow.ranges import Outline, Seen, outline
 from snow_assets.servicenow.reading import Reading
 from snow_assets.servicenow.records import Figures, Question, Record, Report, warn_incomplete
-from snow_assets.servicenow.telling import Delivery, Portion
+from snow_assets.servicenow.telling import Delivery, Portion, costing
 
 _STOPS: Final = (GeneratorExit, asyncio.CancelledError)
 
@@ -145,21 +144,15 @@ async def _ranges(
     driver: AsyncDriver, question: Question, workers: int, figures: Figures, seen: Seen
 ) -> tuple[Outline, Sequence[KeyRange]]:
     """What is read, and the ranges that cover every sys_id."""
-    tally = Tally()
-    try:
+    with costing(figures) as tally:
         plan = await driver.run(outline(question, workers, seen, tally), None, tally)
-    finally:
-        figures.spent(tally)
     figures.asked_since = plan.since
     free = asyncio.Semaphore(workers)
 
     async def chain(bounds: tuple[str | None, str | None]) -> Chain:
-        spent = Tally()
-        try:
-            async with free:
+        async with free:
+            with costing(figures) as spent:
                 return await driver.run(find_chain(plan.reading, *bounds, plan.rows, spent), None, spent)
-        finally:
-            figures.spent(spent)
 
     chains = [asyncio.create_task(chain(bounds)) for bounds in plan.bounds]
     try:

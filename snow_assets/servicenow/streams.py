@@ -10,22 +10,18 @@ import contextlib
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from queue import Empty, Full, Queue, SimpleQueue
 from typing import Any, Final
 
-from snow_assets.errors import Cancelled, InstanceUnavailable, RequestFailed, SliceFailed
+from snow_assets.errors import Cancelled
 from snow_assets.servicenow.boundaries import Chain, KeyRange, find_chain
 from snow_assets.servicenow.driver import Driver
-from snow_assets.servicenow.exchange import Tally
-from snow_assets.servicenow.proof import read_range
 from snow_assets.servicenow.ranges import Outline, Seen, outline
 from snow_assets.servicenow.reading import Reading
 from snow_assets.servicenow.records import Figures, Question, Record, Records, warn_incomplete
+from snow_assets.servicenow.telling import Delivery, Portion, costing
 
 _STOP_CHECK: Final = 0.2  # seconds between two looks at whether the consumer has gone
-OF_THE_RANGE: Final = (SliceFailed, RequestFailed)
-"""What may fail in one range while the others go on."""
 
 
 def in_order(driver: Driver, question: Question, seen: Seen) -> Records:
@@ -47,31 +43,10 @@ def _told(
     figures: Figures, question: Question, rows: Generator[list[Record], None, None]
 ) -> Generator[Record, None, None]:
     """The records one by one, as many as were asked for, while the figures note how it ended."""
-    left = question.limit
-    try:
-        for page in rows if left != 0 else ():
-            for record in page if left is None else islice(page, left):
-                figures.delivered(1)
-                yield record
-            left = None if left is None else max(0, left - len(page))
+    with Delivery(figures, question) as delivery, contextlib.closing(rows):
+        while not delivery.over and (page := next(rows, None)) is not None:
+            yield from delivery.records(page)
             del page  # or it would be held until the next one has come
-            if left == 0:
-                break
-        figures.close("limit" if left == 0 else "complete")
-    except GeneratorExit:
-        figures.close("closed")
-        raise
-    except Cancelled as error:
-        figures.close("failed")
-        outage = error.__cause__
-        if isinstance(outage, InstanceUnavailable):  # that another thread met
-            raise outage from outage.__cause__
-        raise
-    except BaseException:
-        figures.close("failed")
-        raise
-    finally:
-        rows.close()
     if figures.ended == "incomplete":
         warn_incomplete(figures.report())
 
@@ -86,26 +61,18 @@ def _read(
     driver: Driver, reading: Reading, piece: KeyRange, question: Question, figures: Figures
 ) -> Generator[list[Record], None, None]:
     """The pages of one range; one that fails is noted, or raises, as was asked for."""
-    tally, delivered = Tally(), 0
-    figures.spending(tally)
-    pages = driver.iterate(read_range(reading, piece.lo, piece.hi, tally), tally)
-    try:
+    with (
+        Portion(figures, question, reading, piece) as portion,
+        contextlib.closing(driver.iterate(portion.procedure, portion.tally)) as pages,
+    ):
         while True:
             try:
                 page = next(pages)
             except StopIteration as stop:
                 figures.proven(stop.value)
                 return
-            delivered += len(page.ids)
-            yield figures.kept(page)
+            yield portion.kept(page)
             del page  # or it would be held until the next one has come
-    except OF_THE_RANGE as error:
-        if question.on_incomplete == "raise":
-            raise
-        figures.failed(piece, delivered, error)
-    finally:
-        pages.close()
-        figures.spent(tally)
 
 
 def _as_completed(
@@ -190,22 +157,15 @@ def _ranges(
     driver: Driver, question: Question, workers: int, figures: Figures, seen: Seen
 ) -> tuple[Outline, Sequence[KeyRange]]:
     """What is read, and the ranges that cover every sys_id."""
-    tally = Tally()
-    figures.spending(tally)
-    try:
+    with costing(figures) as tally:
         plan = driver.run(outline(question, workers, seen, tally), None, tally)
-        figures.asked_since = plan.since
-        if not plan.bounds:
-            return plan, plan.ranges(())
+    figures.asked_since = plan.since
+    if not plan.bounds:
+        return plan, plan.ranges(())
 
-        def chain(bounds: tuple[str | None, str | None]) -> tuple[Chain, Tally]:
-            spent = Tally()
-            return driver.run(find_chain(plan.reading, *bounds, plan.rows, spent), None, spent), spent
+    def chain(bounds: tuple[str | None, str | None]) -> Chain:
+        with costing(figures) as spent:
+            return driver.run(find_chain(plan.reading, *bounds, plan.rows, spent), None, spent)
 
-        with ThreadPoolExecutor(min(workers, len(plan.bounds)), thread_name_prefix="chain") as pool:
-            chains = list(pool.map(chain, plan.bounds))
-        for _, spent in chains:
-            tally.add(spent)
-        return plan, plan.ranges([found for found, _ in chains])
-    finally:
-        figures.spent(tally)
+    with ThreadPoolExecutor(min(workers, len(plan.bounds)), thread_name_prefix="chain") as pool:
+        return plan, plan.ranges(list(pool.map(chain, plan.bounds)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
 from typing import Final, Self
 
-from snow_assets.errors import RequestFailed, SliceFailed
+from snow_assets.errors import Cancelled, InstanceUnavailable, RequestFailed, SliceFailed
 from snow_assets.servicenow.boundaries import KeyRange
 from snow_assets.servicenow.exchange import Page, Procedure, Tally
 from snow_assets.servicenow.proof import RangeProof, read_range
@@ -37,8 +38,11 @@ class Delivery:
     ) -> None:
         if kind is None:
             self._figures.close("limit" if self.over else "complete")
-        else:
-            self._figures.close("closed" if issubclass(kind, self._stops) else "failed")
+            return
+        self._figures.close("closed" if issubclass(kind, self._stops) else "failed")
+        outage = error.__cause__ if isinstance(error, Cancelled) else None
+        if isinstance(outage, InstanceUnavailable):  # that another thread or task met
+            raise outage from outage.__cause__
 
     @property
     def over(self) -> bool:
@@ -54,6 +58,17 @@ class Delivery:
             self._left = max(0, self._left - len(page))
 
 
+@contextmanager
+def costing(figures: Figures) -> Iterator[Tally]:
+    """A tally of what is done within, which the figures know from its beginning on."""
+    tally = Tally()
+    figures.spending(tally)
+    try:
+        yield tally
+    finally:
+        figures.spent(tally)
+
+
 class Portion:
     """The reading of one range. Used in ``with``: one that fails is noted, or raises, as was asked for."""
 
@@ -66,6 +81,7 @@ class Portion:
         self.procedure: Procedure[RangeProof] = read_range(reading, piece.lo, piece.hi, self.tally)
 
     def __enter__(self) -> Self:
+        self._figures.spending(self.tally)
         return self
 
     def __exit__(
