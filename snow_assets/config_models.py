@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from snow_assets.config_attachments import AttachmentsConfig
+from snow_assets.config_documents import DocumentsConfig, check_documents
 from snow_assets.config_graph import GraphConfig, check_graph
 from snow_assets.config_schedule import MaintenanceConfig, Schedule, Section, schedule_of, section_of
 from snow_assets.errors import ConfigError
@@ -167,6 +168,7 @@ class PullConfig(Section):
     keep: Annotated[Duration, Field(gt=0)] | None = None
     keep_current: Annotated[Duration, Field(gt=0)] = 172_800.0
     corpus: Annotated[bool, Field(strict=True)] = False
+    documents: Annotated[DocumentsConfig | None, BeforeValidator(section_of)] = None
     hidden_rows: Literal["warn", "fail"] = "warn"
     unreadable_rows: Literal["fail", "skip"] = "fail"
     attachments: Annotated[AttachmentsConfig | None, BeforeValidator(section_of)] = None
@@ -195,6 +197,13 @@ class PullConfig(Section):
             raise ValueError("has a line break or a tab in it; write the query on one line")
         return value.strip()
 
+    @field_validator("documents")
+    @classmethod
+    def _check_documents(cls, value: DocumentsConfig | None, info: ValidationInfo) -> DocumentsConfig | None:
+        if value:
+            check_documents(value, info.data)
+        return value
+
     @field_validator("graph")
     @classmethod
     def _check_graph(cls, value: GraphConfig | None, info: ValidationInfo) -> GraphConfig | None:
@@ -214,6 +223,14 @@ class PullConfig(Section):
     def asset_group(self) -> str:
         """The group of the pull's assets: their names, ``plan`` or ``slices``, are the same in every pull."""
         return self.group or self.name
+
+    @property
+    def other_pulls(self) -> Iterator[tuple[tuple[str, str], str, str]]:
+        """The keys that name another pull, which one, and the table that it must be of (``""``: any)."""
+        if self.graph and self.graph.cis:
+            yield ("graph", "cis"), self.graph.cis, ""
+        for key, (name, table) in self.documents.other_pulls.items() if self.documents else ():
+            yield ("documents", key), name, table
 
     @property
     def delta_fields(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from snow_assets.config_attachments import AttachmentsConfig
+from snow_assets.config_documents import DocumentsConfig
 from snow_assets.config_graph import GraphConfig
 from snow_assets.config_models import InstanceConfig, PullConfig, Settings, Timeout, nearest, without_secrets
 from snow_assets.config_schedule import MaintenanceConfig, Schedule
@@ -182,17 +183,24 @@ class _Reader:
             model = self._model(PullConfig, {**defaults, **pull, "name": name}, where)
             if isinstance(model, PullConfig):
                 pulls[model.name] = model
-        self._graphs(pulls.values(), [str(name) for name in declared])
+        self._other_pulls(pulls, [str(name) for name in declared])
         return pulls
 
-    def _graphs(self, pulls: Iterable[PullConfig], declared: Sequence[str]) -> None:
-        """A graph may name another pull."""
-        for pull in pulls:
-            cis = pull.graph.cis if pull.graph else None
-            if cis is not None and cis not in declared:
-                close = nearest(cis, declared)
-                hint = f"did you mean {close}?" if close else f"there are: {', '.join(declared)}"
-                self._add(("pulls", pull.name, "graph", "cis"), "no such pull", value=cis, hint=hint)
+    def _other_pulls(self, pulls: Mapping[str, PullConfig], declared: Sequence[str]) -> None:
+        """What a pull has beside its rows may be made of another pull, too."""
+        for pull in pulls.values():
+            for location, name, table in pull.other_pulls:
+                where: Location = ("pulls", pull.name, *location)
+                other = pulls.get(name)
+                if name not in declared:
+                    close = nearest(name, declared)
+                    hint = f"did you mean {close}?" if close else f"there are: {', '.join(declared)}"
+                    self._add(where, "no such pull", value=name, hint=hint)
+                elif table and other and other.table != table:
+                    self._add(where, f"is a pull of {other.table}", value=name, hint=f"name a pull of {table}")
+                elif table and other and other.display_value == "true":
+                    hint = "set display_value: all in it"
+                    self._add(where, "has no stored values: its display_value is true", value=name, hint=hint)
 
     def _model(self, kind: type[BaseModel], data: dict[Any, Any], where: Location) -> BaseModel | None:
         stray = [key for key in data if not isinstance(key, str)]
@@ -307,6 +315,7 @@ def _secret(word: str) -> bool:
 def _known(location: Location, where: Location) -> Sequence[str]:
     inner: dict[str, type[BaseModel]] = {
         "attachments": AttachmentsConfig,
+        "documents": DocumentsConfig,
         "graph": GraphConfig,
         "schedule": Schedule,
         "timeout": Timeout,

@@ -29,6 +29,7 @@ PARTS = {
     "read": "pulls",
     "config_attachments": "config",
     "config_cron": "config",
+    "config_documents": "config",
     "config_environment": "config",
     "config_graph": "config",
     "config_models": "config",
