@@ -265,7 +265,8 @@ def test_a_signal_ends_the_threads_and_leaves_what_landed_and_the_client(
 
 
 def test_fewer_rows_are_published_when_their_plan_is_accepted(own: Workbench) -> None:
-    path, settings = own.data / "incidents", {"table": "incident", "fields": ["number"]}
+    path = own.data / "incidents"
+    settings: dict[str, Any] = {"table": "incident", "fields": ["number"]}
     with own.client() as client:
         before = pull_to(path, client, **settings)
         for row in list(own.sim.rows("incident"))[:400]:
@@ -284,7 +285,8 @@ def test_fewer_rows_are_published_when_their_plan_is_accepted(own: Workbench) ->
 
 
 def test_a_delta_pull_gives_its_current_rows(own: Workbench) -> None:
-    path, settings = own.data / "incidents", {"table": "incident", "fields": ["number", "short_description"]}
+    path = own.data / "incidents"
+    settings: dict[str, Any] = {"table": "incident", "fields": ["number", "short_description"]}
     with own.client() as client:
         pull_to(path, client, mode="delta", deletes="keys", **settings)
         changed, gone = [row["sys_id"] for row in list(own.sim.rows("incident"))[5:7]]
@@ -347,7 +349,7 @@ def test_closing_early_keeps_what_landed_and_all_is_given_again(
 def test_an_iterator_ends_with_the_error_of_its_failed_slices(client: Client, path: Path, workbench: Workbench) -> None:
     plan, [broken] = planned(workbench, 4)
     records = lazy_pull_to(path, client, **SETTINGS)
-    given = []
+    given: list[dict[str, Any]] = []
     with pytest.raises(SnowError, match=f"1 of {len(plan.slices)} slices"):
         given.extend(records)
     assert records.pulled is None
