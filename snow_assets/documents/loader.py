@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from contextlib import aclosing, closing
 from datetime import datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 from snow_assets.documents import journals
+from snow_assets.documents.ahead import AHEAD, aanswered, abatches, answered, batches
 from snow_assets.documents.cells import Record, cell_of
 from snow_assets.documents.content import Content
 from snow_assets.documents.document import Document
@@ -25,6 +26,7 @@ from snow_assets.servicenow.records import OnIncomplete
 
 if TYPE_CHECKING:
     from snow_assets.servicenow.aio import AsyncClient
+    from snow_assets.servicenow.aio_streams import AsyncRecords
 
 Connection: TypeAlias = "Client | AsyncClient | Published"
 
@@ -72,6 +74,8 @@ class Loader:
         if self.recipe is None:
             raise ConfigError("reads no table of its own", key="loader", value=type(self).__name__, hint="TableLoader")
         _must_be_a_connection(connection)
+        for unknown in options.keys() - Options.__annotations__.keys():
+            raise ConfigError("is no option of a loader", key=type(self).__name__, value=unknown)
         self._connection = connection
         self._query = query
         self._recipe = self.recipe
@@ -154,7 +158,7 @@ class Loader:
         limit: int | None = None,
         on_incomplete: OnIncomplete = "raise",
     ) -> list[Document]:
-        """All documents, read side by side, in no order. An ``AsyncClient`` has its own ``concurrency``."""
+        """All documents, read side by side, in no order."""
         found = self.aconcurrent_lazy_load(max_workers, since=since, limit=limit, on_incomplete=on_incomplete)
         return [document async for document in found]
 
@@ -194,13 +198,17 @@ class Loader:
         on_incomplete: OnIncomplete,
     ) -> Documents:
         stream = source.records(self._wanted(since, limit, on_incomplete), workers)
-        return Documents(lambda: stream.report, self._made(stream, source))
+        ahead = 1 if workers is None or self._batch == 1 else source.ahead
+        return Documents(lambda: stream.report, self._made(stream, source, ahead))
 
-    def _made(self, stream: Stream, source: Source) -> Generator[Document, None, None]:
+    def _made(self, stream: Stream, source: Source, ahead: int) -> Generator[Document, None, None]:
+        def answer(batch: list[Record]) -> Added:
+            return {ask.kind: source.answer(ask) for ask in self._asks(batch)}
+
         try:
-            for batch in _batches(stream, self._batch):
-                added: Added = {ask.kind: source.answer(ask) for ask in self._asks(batch)}
-                yield from self._documents(batch, added, source.url)
+            with closing(answered(batches(stream, self._batch), answer, ahead)) as found:
+                for batch, added in found:
+                    yield from self._documents(batch, added, source.url)
         finally:
             stream.close()
 
@@ -211,15 +219,19 @@ class Loader:
             source = self._source("")
             return in_a_thread(self._read(source, workers, since, limit, on_incomplete), source.chunk)
         asked = AsyncSource(self._connection)
-        stream = asked.records(self._wanted(since, limit, on_incomplete))
+        stream = asked.records(self._wanted(since, limit, on_incomplete), workers)
         return AsyncDocuments(lambda: stream.report, self._amade(stream, asked))
 
-    async def _amade(self, stream: Any, source: AsyncSource) -> AsyncGenerator[Document, None]:
+    async def _amade(self, stream: AsyncRecords, source: AsyncSource) -> AsyncGenerator[Document, None]:
+        async def answer(batch: list[dict[str, Any]]) -> Added:
+            return {ask.kind: await source.answer(ask) for ask in self._asks(batch)}
+
+        ahead = 1 if self._batch == 1 else AHEAD
         try:
-            async for batch in _abatches(stream, self._batch):
-                added: Added = {ask.kind: await source.answer(ask) for ask in self._asks(batch)}
-                for document in self._documents(batch, added, source.url):
-                    yield document
+            async with aclosing(aanswered(abatches(stream, self._batch), answer, ahead)) as found:
+                async for batch, added in found:
+                    for document in self._documents(batch, added, source.url):
+                        yield document
         finally:
             await stream.aclose()
 
@@ -264,20 +276,3 @@ def _must_be_a_connection(connection: object) -> None:
     if not isinstance(connection, ClientCore | Published):
         hint = "give a Client, an AsyncClient or Published(...)"
         raise ConfigError("nothing can be read from it", key="connection", value=type(connection).__name__, hint=hint)
-
-
-def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    remaining = iter(records)
-    while batch := list(islice(remaining, size)):
-        yield batch
-
-
-async def _abatches(records: AsyncIterator[Record], size: int) -> AsyncIterator[list[Record]]:
-    batch: list[Record] = []
-    async for record in records:
-        batch.append(record)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -10,8 +10,10 @@ from snow_assets.documents import bodies
 from snow_assets.documents.cells import Record
 from snow_assets.documents.cmdb import relation_lines, relation_values
 from snow_assets.documents.loader import Connection, Loader, Options
+from snow_assets.documents.published import Published
 from snow_assets.documents.recipes import RECIPES, recipe_of
 from snow_assets.documents.wanted import Added, Ask
+from snow_assets.errors import ConfigError
 from snow_assets.servicenow.core import checked_name
 
 
@@ -76,6 +78,9 @@ class AttachmentLoader(Loader):
         max_size: int = 1_000_000,
         **options: Unpack[Options],
     ) -> None:
+        if text and isinstance(connection, Published):
+            hint = "give a Client, or leave text out"
+            raise ConfigError("the files of attachments are not published", key="text", value=text, hint=hint)
         if text and fields:
             fields = tuple(dict.fromkeys((*fields, *bodies.FIELDS)))
         super().__init__(connection, query, fields, **options)

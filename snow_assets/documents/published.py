@@ -94,6 +94,7 @@ class PublishedSource:
     """Reads the rows that are published now. For one reading: the entries of journals come along with the rows."""
 
     chunk = 500
+    ahead = 1  # entries come in the order of the rows
 
     def __init__(self, published: Published, *, joined: bool) -> None:
         data = published.data or Environment.load().data_dir
@@ -124,12 +125,9 @@ class PublishedSource:
         """What was asked for, by sys_id."""
         if ask.kind == "journals":
             return {sys_id: self._entries_of(sys_id, ask.about) for sys_id in ids_of(ask)}
-        if ask.kind == "relations":
-            if self._graph is None:
-                self._graph = RelationGraph.from_published(self._named("relations"), self._data)
-            return {sys_id: self._graph.relations_of(sys_id) for sys_id in ids_of(ask)}
-        hint = "give a Client, or leave text out"
-        raise ConfigError("the files of attachments are not published", key="text", value="True", hint=hint)
+        if self._graph is None:
+            self._graph = RelationGraph.from_published(self._named("relations"), self._data)
+        return {sys_id: self._graph.relations_of(sys_id) for sys_id in ids_of(ask)}
 
     def _rows(self, wanted: Wanted) -> Generator[Record, None, None]:
         fields = [name for name in wanted.fields or self._dataset.fields if name in self._dataset.fields]

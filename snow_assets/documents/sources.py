@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_assets.documents import bodies, journals
+from snow_assets.documents.ahead import AHEAD
 from snow_assets.documents.cells import Record
 from snow_assets.documents.cmdb import RelationGraph
 from snow_assets.documents.wanted import Ask, Wanted, ids_of
@@ -18,7 +20,8 @@ from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.records import Records
 
 if TYPE_CHECKING:
-    from snow_assets.servicenow.aio import AsyncClient, AsyncRecords
+    from snow_assets.servicenow.aio import AsyncClient
+    from snow_assets.servicenow.aio_streams import AsyncRecords
 
 _CHUNK: Final = 100
 
@@ -26,9 +29,12 @@ _CHUNK: Final = 100
 class ClientSource:
     """Reads from an instance, for one reading."""
 
+    ahead = AHEAD
+
     def __init__(self, client: Client) -> None:
         self._client = client
         self._graph: RelationGraph | None = None
+        self._lock = threading.Lock()
         self.url = client.url
         self.chunk = min(client.page_size, _CHUNK)
 
@@ -44,8 +50,9 @@ class ClientSource:
             return self._journals(ask)
         if ask.kind == "bodies":
             return self._bodies(ask)
-        if self._graph is None:
-            self._graph = RelationGraph.read(self._client)
+        with self._lock:
+            if self._graph is None:
+                self._graph = RelationGraph.read(self._client)
         return {sys_id: self._graph.relations_of(sys_id) for sys_id in ids_of(ask)}
 
     def _journals(self, ask: Ask) -> Mapping[str, Any]:
@@ -73,11 +80,12 @@ class AsyncSource:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
         self._graph: RelationGraph | None = None
+        self._lock = asyncio.Lock()
         self.url = client.url
 
-    def records(self, wanted: Wanted) -> AsyncRecords:
-        """As pages come."""
-        return self._client.aconcurrent_get_records(**wanted.arguments())
+    def records(self, wanted: Wanted, tasks: int | None) -> AsyncRecords:
+        """As pages come, by so many tasks; by as many as the client has."""
+        return self._client.aconcurrent_get_records(**wanted.arguments(), concurrency=tasks)
 
     async def answer(self, ask: Ask) -> Mapping[str, Any]:
         """What was asked for, by sys_id."""
@@ -85,8 +93,9 @@ class AsyncSource:
             return await self._journals(ask)
         if ask.kind == "bodies":
             return await self._bodies(ask)
-        if self._graph is None:
-            self._graph = await RelationGraph.aread(self._client)
+        async with self._lock:
+            if self._graph is None:
+                self._graph = await RelationGraph.aread(self._client)
         return {sys_id: self._graph.relations_of(sys_id) for sys_id in ids_of(ask)}
 
     async def _journals(self, ask: Ask) -> Mapping[str, Any]:

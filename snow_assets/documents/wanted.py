@@ -66,10 +66,14 @@ class Stream(Protocol):
 
 
 class Source(Protocol):
-    """What a loader reads from without asyncio. ``chunk``: documents that a thread hands on at once."""
+    """What a loader reads from without asyncio. ``chunk``: documents that a thread hands on at once.
+
+    Up to ``ahead`` answers may be asked for at once.
+    """
 
     url: str
     chunk: int
+    ahead: int
 
     def records(self, wanted: Wanted, workers: int | None) -> Stream:
         """The records: in order, or in any order with so many workers."""
