@@ -179,7 +179,7 @@ class Client(ClientCore):
     ) -> Records:
         """Like ``get_records``, on threads with a session each, in the order in which pages come.
 
-        At most ``max_workers`` pages wait for the consumer, then the threads wait for it. Closing stops them: what is
+        A page per thread and one more wait for the consumer, then the threads wait for it. Closing stops them: what is
         under way at the instance ends as it does, and nothing more is asked for.
         """
         workers = at_least("max_workers", self.max_workers if max_workers is None else max_workers, 1)

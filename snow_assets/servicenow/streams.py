@@ -33,7 +33,7 @@ def in_order(driver: Driver, question: Question, seen: Seen) -> Records:
 def as_completed(driver: Driver, question: Question, workers: int, seen: Seen) -> Records:
     """Records in the order in which their pages come, by ``workers`` threads.
 
-    At most ``workers`` pages wait for the consumer; then the threads wait too. Closing the iterator stops them.
+    A page per thread and one more wait for the consumer; then the threads wait too. Closing the iterator stops them.
     """
     figures = Figures(question)
     return Records(figures, _told(figures, question, _as_completed(driver.spawn(), question, workers, figures, seen)))
@@ -110,8 +110,8 @@ class _Crew:
 
     def run(self, workers: int) -> Iterator[list[Record]]:
         count = min(workers, self._ranges)
-        # A page, an error, or None from a thread that is done.
-        results: Queue[list[Record] | Exception | None] = Queue(maxsize=workers)
+        # A page, an error, or None from a thread that is done. One will do: each thread holds its next page, too.
+        results: Queue[list[Record] | Exception | None] = Queue(maxsize=1)
         for number in range(count):
             threading.Thread(target=self._work, args=(results,), name=f"records-{number}", daemon=True).start()
         while count:

@@ -117,7 +117,7 @@ def test_an_iterator_that_is_left_stops_its_threads(
     assert len(pages) < 30, "60 pages would have been asked for"
 
 
-def test_threads_read_no_further_ahead_than_twice_their_number_of_pages(
+def test_threads_read_a_page_each_and_one_more_ahead(
     client_of: ClientFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = client_of(page_size=5, max_workers=3)
@@ -125,7 +125,7 @@ def test_threads_read_no_further_ahead_than_twice_their_number_of_pages(
     turnstile.let(1000)
     records = client.concurrent_get_records("incident")
     next(records)
-    most = 1 + 3 + 3  # taken, waiting in the queue, and one in the hands of each thread
+    most = 1 + 1 + 3  # taken, waiting in the queue, and one in the hands of each thread
     until(lambda: turnstile.pages >= most and all(waits_for_the_consumer(thread) for thread in crew()))
     assert len(crew()) == 3
     assert turnstile.pages == most
