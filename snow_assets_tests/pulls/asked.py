@@ -19,10 +19,14 @@ def only_of(slices: Iterable[Slice], queries: Iterable[str]) -> bool:
     """Whether every query lies within one of the slices, none is of more, and each slice was asked for."""
     asked = dict.fromkeys(slices, 0)
     for query in queries:
-        bounds = re.findall(r"sys_id[<>]=?(\w+)", query)
-        within = [piece for piece in asked if all((piece.lo or "") <= each <= (piece.hi or "~") for each in bounds)]
-        upper = re.search("sys_id<", query)
-        if not within or (within[0].hi is not None and not upper):
+        holders = [piece for piece in asked if _holds(piece, query)]
+        if not holders:
             return False
-        asked[within[0]] += 1
+        asked[holders[0]] += 1
     return all(asked.values())
+
+
+def _holds(piece: Slice, query: str) -> bool:
+    bounds = dict(re.findall(r"sys_id([<>])=?(\w+)", query))
+    low, high = bounds.get(">", ""), bounds.get("<", "~")
+    return (piece.lo or "") <= low < (piece.hi or "~") and high <= (piece.hi or "~")

@@ -71,21 +71,15 @@ def in_a_process(work: Callable[..., None], *arguments: Any) -> int:
 
 
 def by_library(scene: Scene, point: str = "", new: bool = False) -> None:
-    """Plan, land, reconcile and publish under the lease, without Dagster."""
-    from snow_assets.config import Credentials, PullConfig
-    from snow_assets.pulls import Failed, Landing, land_slices, lease, make_plan, publish, reconcile
+    """What a Python program runs, without Dagster."""
+    from snow_assets.config import PullConfig
+    from snow_assets.pulls.library import pull_to
     from snow_assets.servicenow.client import Client
 
     die_at(point)
     pull = PullConfig(name=NAME, **scene.settings)
-    landing = Landing.open(str(scene.data), NAME)
-    credentials = Credentials(username=scene.username, password=scene.password)
-    with Client(scene.url, credentials) as client, lease(landing, f"process {os.getpid()}"):
-        plan = make_plan(pull, client, landing, new=new).plan
-        results = list(land_slices(plan, plan.slices, pull, client, landing))
-        failed = [result for result in results if isinstance(result, Failed)]
-        assert not failed, failed[0].error
-        publish(plan, reconcile(plan, landing, pull), landing, pull)
+    with Client(scene.url, username=scene.username, password=scene.password) as client:
+        pull_to(scene.data / NAME, client, pull=pull, new=new)
 
 
 def by_cli(scene: Scene, point: str = "", new: bool = False) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from snow_assets.pulls import Landing, published, pull_status, read_totals
 from snow_assets.simulator import Simulator, SimulatorServer
+from snow_assets_tests.pulls.asked import only_of, ranges_asked
 from snow_assets_tests.pulls.crashing import NAME, POINTS, Scene, by_cli, by_dagster, by_library, in_a_process
 
 ROWS = 1_000
@@ -92,3 +93,27 @@ def test_a_run_of_dagster_that_was_killed_is_gone_on_with(
     assert _digest(landing) == undisturbed
     if drive is by_cli:
         _nothing_is_left_over(landing)
+
+
+IN_TURNS = [(by_library, by_cli), (by_library, by_dagster), (by_cli, by_library), (by_dagster, by_library)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("begins", "finishes"), IN_TURNS)
+def test_a_pull_that_was_killed_is_gone_on_with_by_another_driver(
+    still: SimulatorServer, tmp_path: Path, undisturbed: str, begins: Drive, finishes: Drive
+) -> None:
+    scene = _scene(still, tmp_path)
+    landing = Landing.open(str(scene.data), NAME)
+    assert in_a_process(begins, scene, "between rename and event") == -signal.SIGKILL
+    plan = landing.latest_plan()
+    assert plan is not None
+    missing = set(plan.slices) - set(landing.all_landed(plan))
+    assert 0 < len(missing) < len(plan.slices)
+    still.requests.clear()
+
+    assert in_a_process(finishes, scene) == 0
+
+    assert only_of(missing, ranges_asked(still))
+    assert pull_status(NAME, landing).published_plan == plan.plan_id
+    assert _digest(landing) == undisturbed
