@@ -21,7 +21,7 @@ def build_definitions(settings: Settings, environment: Environment) -> dg.Defini
     servicenow = ServiceNowResource.from_environment(settings.instance, environment)
     dbt = dbt_parts(environment, pulls)
     pool = pool_of(environment.instance_url or settings.instance.url)
-    parts = [pull_parts(pull, pool) for pull in pulls]
+    parts = [pull_parts(pull, pool, settings.pulls) for pull in pulls]
     schedules = [pull_schedule(part.pull, landing, part.plan_job) for part in parts]
     schedules += [
         attachments_schedule(part.pull, landing, part.attachments_job) for part in parts if part.attachments_job

@@ -66,6 +66,11 @@ class PullNames:
         return dg.AssetKey([PREFIX, self.pull, "corpus"])
 
     @cached_property
+    def documents(self) -> dg.AssetKey:
+        """``servicenow/<pull>/documents``: the rows as documents for an index, where the pull says ``documents``."""
+        return dg.AssetKey([PREFIX, self.pull, "documents"])
+
+    @cached_property
     def graph(self) -> dg.AssetKey:
         """``servicenow/<pull>/graph``: CIs and their relations, where a pull of ``cmdb_rel_ci`` says ``graph``."""
         return dg.AssetKey([PREFIX, self.pull, "graph"])

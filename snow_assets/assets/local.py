@@ -14,6 +14,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from snow_assets.assets.dbt import dbt_parts
 from snow_assets.assets.disk import records_in
+from snow_assets.assets.documents import documents_made_of
 from snow_assets.assets.failures import cause
 from snow_assets.assets.keys import DRIVER_TAG, PULL_TAG, PullNames, plan_config, publish_config, range_tags, run_tags
 from snow_assets.assets.pull import pull_parts
@@ -112,12 +113,13 @@ def run_pull(
 
 def _definitions(settings: Settings, environment: Environment, pull: PullConfig) -> dg.Definitions:
     """The pull and what depends on it; no sensor, no schedule."""
-    parts = pull_parts(pull, pool=None)  # an in-process run would wait for a slot in a busy loop; the lease guards
+    pool = None  # an in-process run would wait for a slot in a busy loop; the lease guards
+    parts = pull_parts(pull, pool, settings.pulls)
     dbt = dbt_parts(environment, list(settings.pulls.values()), pool=None)  # a model may read several pulls
     servicenow = ServiceNowResource.from_environment(settings.instance, environment)
     landing = LandingResource(data=environment.data_dir)
     return dg.Definitions(
-        assets=[*parts.assets, *dbt.assets],
+        assets=[*parts.assets, *documents_made_of(pull, settings.pulls), *dbt.assets],
         jobs=list(parts.jobs),
         resources={"servicenow": servicenow, "landing": landing, **dbt.resources},
         executor=dg.in_process_executor,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import dagster as dg
@@ -13,6 +14,7 @@ from snow_assets.assets.attachments import attachments_asset, attachments_job
 from snow_assets.assets.corpus import corpus_asset
 from snow_assets.assets.dataset import dataset_asset, totals_asset
 from snow_assets.assets.delta import current_asset, sweep_asset
+from snow_assets.assets.documents import documents_asset
 from snow_assets.assets.graph import graph_asset
 from snow_assets.assets.keys import PREFIX, PullNames, run_tags
 from snow_assets.assets.plan import plan_asset
@@ -38,8 +40,10 @@ class PullParts:
         return own if self.attachments_job is None else (*own, self.attachments_job)
 
 
-def pull_parts(pull: PullConfig, pool: str | None = PREFIX) -> PullParts:
-    """The parts of ``pull``; ``pool`` bounds its runs.
+def pull_parts(
+    pull: PullConfig, pool: str | None = PREFIX, pulls: Mapping[str, PullConfig] = MappingProxyType({})
+) -> PullParts:
+    """The parts of ``pull``; ``pool`` bounds its runs. ``pulls`` has those that it is made of besides, by name.
 
     What depends on its dataset (dbt models) shares the run which publishes.
     """
@@ -50,6 +54,8 @@ def pull_parts(pull: PullConfig, pool: str | None = PREFIX) -> PullParts:
         assets += [sweep_asset(pull, pool), current_asset(pull)]
     if pull.corpus:
         assets.append(corpus_asset(pull))
+    if pull.documents:
+        assets.append(documents_asset(pull, pulls))
     if pull.graph:
         assets.append(graph_asset(pull))
     if pull.attachments:

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prune": ("prune", "Remove what is older than a pull keeps."),
     "compact": ("prune", "Make the small files of a delta pull few."),
     "corpus": ("corpus", "Write the published rows as files for other programs."),
+    "documents": ("documents", "Write the rows as documents, and what changed since the last time."),
     "graph": ("graph", "Export, or walk, the CIs and relations of a pull of cmdb_rel_ci."),
     "attachments": ("attachments", "List and fetch the files attached to the rows."),
     "count": ("count", "Count the rows of a table at the instance."),

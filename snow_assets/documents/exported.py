@@ -53,7 +53,7 @@ def read_documents(pull: str, *, data: str | None = None) -> Iterator[Document]:
     where nothing was exported, and ``LandingError`` where a file is gone or damaged.
     """
     landing = _landing(pull, data)
-    return _documents(landing, newest(landing))
+    return read_documents_of(landing, newest(landing))
 
 
 def documents_changes(
@@ -121,7 +121,8 @@ def _batches(home: Landing, name: str) -> Iterator[pa.RecordBatch]:
         yield from file.iter_batches(batch_size=_BATCH)
 
 
-def _documents(landing: Landing, export: Export) -> Iterator[Document]:
+def read_documents_of(landing: Landing, export: Export) -> Iterator[Document]:
+    """The documents of an export, by id; some at a time."""
     with _reading(home_of(landing), export) as file:
         for row in rows_of(file):
             yield document_of(row)
