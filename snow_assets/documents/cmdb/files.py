@@ -70,7 +70,7 @@ def _count(flags: Any) -> int:
 
 
 def edge_tables(graph: Adjacency) -> Iterator[pa.Table]:
-    """Rows of ``EDGES``, in portions; those that lack an end come last."""
+    """Rows of ``EDGES`` in portions, at least one; those that lack an end are the last."""
     types = {
         "type": [each.sys_id for each in graph.types],
         "label": [each.label for each in graph.types],
@@ -84,11 +84,10 @@ def edge_tables(graph: Adjacency) -> Iterator[pa.Table]:
         for end in ("parent", "child"):
             columns |= {end: graph.ids.take(numbers[end]), f"{end}_name": graph.names.take(numbers[end])}
         yield _edges(columns, numbers["type"], texts)
-    if graph.open.num_rows:
-        columns = {name: graph.open.column(name) for name in ("sys_id", "parent", "child")}
-        for end in ("parent", "child"):
-            columns[f"{end}_name"] = graph.names.take(pc.index_in(columns[end], value_set=graph.ids))
-        yield _edges(columns, graph.open.column("type"), texts)
+    columns = {name: graph.open.column(name) for name in ("sys_id", "parent", "child")}
+    for end in ("parent", "child"):
+        columns[f"{end}_name"] = graph.names.take(pc.index_in(columns[end], value_set=graph.ids))
+    yield _edges(columns, graph.open.column("type"), texts)
 
 
 def _edges(columns: dict[str, Any], types: Any, texts: dict[str, pa.Array]) -> pa.Table:

@@ -25,6 +25,7 @@ from snow_assets.pulls.live import live_rows
 if TYPE_CHECKING:
     from networkx import MultiDiGraph
 
+    from snow_assets.servicenow.aio import AsyncClient
     from snow_assets.servicenow.client import Client
     from snow_assets.servicenow.records import Report
 
@@ -32,7 +33,7 @@ CIs: TypeAlias = Iterable[Record]
 
 
 class RelationGraph:
-    """Which CI is related to which, and how. Made by ``read``, ``aread``, ``from_published`` or ``from_parquet``.
+    """Which CI is related to which, and how. Made by ``read``, ``aread`` or a method ``from_...``.
 
     ::
 
@@ -42,7 +43,7 @@ class RelationGraph:
             print(step.depth, step.name, step.descriptor)
 
     All of it is in memory and nothing is asked of the instance any more: it answers in any thread, and in coroutines.
-    A CI that has no relations is not in it, which is no error. Rows of ``cmdb_rel_ci`` that repeat another's ends and
+    A CI that no relation names is not in it, which is no error. Rows of ``cmdb_rel_ci`` that repeat another's ends and
     type are edges of their own; traversals and ``relations_of`` see the one with the lowest sys_id. Rows that lack an
     end, or whose end is hidden from the account, are counted in ``figures`` and lead nowhere.
     """
@@ -66,15 +67,15 @@ class RelationGraph:
         Raises ``SnowError`` where the reading cannot be proven complete.
         """
         method = client.concurrent_get_records if concurrent else client.get_records
-        gathering = relations()
         with method(TABLE, query, FIELDS, "all") as records:
-            for record in records:
-                gathering.add(record)
-        graph = cls(built(gathering.rows()), records.report)
-        return graph if cis is None else graph.with_cis(cis)
+            graph = cls.from_records(records, cis=cis)
+        graph.report = records.report
+        return graph
 
     @classmethod
-    async def aread(cls, client: Any, *, query: str = "", cis: CIs | AsyncIterable[Record] | None = None) -> Self:
+    async def aread(
+        cls, client: AsyncClient, *, query: str = "", cis: CIs | AsyncIterable[Record] | None = None
+    ) -> Self:
         """``read``, with an ``AsyncClient``; the graph is the same. ``cis`` may be an asynchronous iterator, too."""
         gathering = relations()
         async with client.aconcurrent_get_records(TABLE, query, FIELDS, "all") as records:
@@ -85,6 +86,18 @@ class RelationGraph:
         if isinstance(cis, AsyncIterable):
             return graph._with(await aitems_of(cis))
         return graph if cis is None else await asyncio.to_thread(graph.with_cis, cis)
+
+    @classmethod
+    def from_records(cls, records: Iterable[Record], *, cis: CIs | None = None) -> Self:
+        """The graph of records of ``cmdb_rel_ci`` with ``sys_id``, ``parent``, ``child`` and ``type``.
+
+        They must have been read with ``display_value="all"``, or ``"false"``: then nothing has a name.
+        """
+        gathering = relations()
+        for record in records:
+            gathering.add(record)
+        graph = cls(built(gathering.rows()))
+        return graph if cis is None else graph.with_cis(cis)
 
     @classmethod
     def from_published(cls, pull: str, data: str | None = None, *, cis: str | CIs | None = None) -> Self:
@@ -227,7 +240,7 @@ class RelationGraph:
         Columns, all text: ``sys_id, parent, parent_name, child, child_name, type, parent_descriptor,
         child_descriptor``.
         """
-        return pa.concat_tables(files.edge_tables(self._graph))
+        return pa.concat_tables(list(files.edge_tables(self._graph)))
 
     def nodes(self) -> pa.Table:
         """A row per CI that has relations, by sys_id.

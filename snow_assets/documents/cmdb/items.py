@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
+from functools import reduce
 from typing import Any, Final
 
 import pyarrow as pa
@@ -29,9 +30,14 @@ class Items:
     def __init__(self, found: pa.Table, ids: pa.StringArray) -> None:
         """``found`` has a row per CI, ``ids`` the sys_ids of those that matter."""
         places = pc.index_in(ids, value_set=found.column("sys_id").combine_chunks())
-        self.known_cis = len(ids) - places.null_count
         taken = {name: found.column(name).take(places).combine_chunks() for name in ATTRIBUTES}
         self.columns: dict[str, pa.DictionaryArray] = {name: each.dictionary_encode() for name, each in taken.items()}
+
+    @property
+    def known_cis(self) -> int:
+        """CIs of which something is known."""
+        nothing = [pc.is_null(column) for column in self.columns.values()]
+        return len(nothing[0]) - (pc.sum(reduce(pc.and_, nothing)).as_py() or 0)
 
     def known(self, node: int) -> dict[str, str]:
         """What is known of one."""

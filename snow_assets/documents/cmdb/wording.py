@@ -13,8 +13,11 @@ def relation_lines(relations: RelationsOf) -> Iterator[str]:
 
     Half a type's name says it where it has two: the parent's of an outbound relation, else the child's.
     """
-    for told, names in _grouped(relations).items():
-        yield f"{told}: {', '.join(names)}"
+    found: dict[str, dict[str, str]] = {}
+    for _, _, descriptor, target, name in _told(relations):
+        found.setdefault(descriptor, {})[target] = name or target
+    for descriptor, names in found.items():
+        yield f"{descriptor}: {', '.join(names.values())}"
 
 
 def relation_values(relations: RelationsOf) -> list[dict[str, Any]]:
@@ -31,13 +34,6 @@ def relation_values(relations: RelationsOf) -> list[dict[str, Any]]:
         }
         for direction, each, descriptor, target, name in _told(relations)
     ]
-
-
-def _grouped(relations: RelationsOf) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for _, _, descriptor, target, name in _told(relations):
-        found.setdefault(descriptor, []).append(name or target)
-    return found
 
 
 def _told(relations: RelationsOf) -> Iterator[tuple[str, Relation, str, str, str]]:
