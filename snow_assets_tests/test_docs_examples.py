@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import linecache
 import os
 import re
 import shlex
@@ -91,10 +92,11 @@ def run(page: str, text: str, address: str) -> None:
     """Run the examples of a page. Raises ``AssertionError`` where one prints something else than the page says."""
     namespace: dict[str, object] = {"__name__": "example"}
     for example in examples(text):
-        code = example.code.replace(ADDRESS, address)
+        code = "\n" * example.line + example.code.replace(ADDRESS, address)  # lines are those of the page
+        linecache.cache[page] = (len(code), None, code.splitlines(keepends=True), page)  # tracebacks show them
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile("\n" * example.line + code, page, "exec"), namespace)  # lines are those of the page
+            exec(compile(code, page, "exec"), namespace)
         said = printed.getvalue().replace(address, ADDRESS)
         if example.prints is None:
             assert not said, f"{page}:{example.line}: prints what the page does not show:\n{said}"

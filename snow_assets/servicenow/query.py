@@ -84,9 +84,9 @@ class EncodedQuery:
     order: tuple[Order, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> EncodedQuery:
-        """The query in ``text``. Raises ``QueryError`` (key ``query``) for what is not known whole."""
-        text = text.strip("\r\n").removeprefix("^").removesuffix("^")
+    def parse(cls, text: str | None) -> EncodedQuery:
+        """The query in ``text``, if any. Raises ``QueryError`` (key ``query``) for what is not known whole."""
+        text = (text or "").strip("\r\n").removeprefix("^").removesuffix("^")
         groups: list[list[Term]] = [[]]
         order: list[Order] = []
         for piece in re.split(r"[\r\n]*\^[\r\n]*", text) if text else ():  # YAML blocks may break lines at carets
