@@ -27,6 +27,6 @@ def only_of(slices: Iterable[Slice], queries: Iterable[str]) -> bool:
 
 
 def _holds(piece: Slice, query: str) -> bool:
-    bounds = dict(re.findall(r"sys_id([<>])=?(\w+)", query))
+    bounds: dict[str, str] = dict(re.findall(r"sys_id([<>])=?(\w+)", query))
     low, high = bounds.get(">", ""), bounds.get("<", "~")
     return (piece.lo or "") <= low < (piece.hi or "~") and high <= (piece.hi or "~")
