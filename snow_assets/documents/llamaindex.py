@@ -98,7 +98,7 @@ class ServiceNowReader(BaseReader):
         return Document(
             id_=ours.id,
             text=ours.page_content,
-            metadata=ours.metadata,
+            metadata=_ordered(ours.metadata, _TOLD),
             excluded_llm_metadata_keys=list(_excluded(ours.metadata, _TOLD) if llm is None else llm),
             excluded_embed_metadata_keys=list(_excluded(ours.metadata, _EMBEDDED) if embed is None else embed),
         )
@@ -112,6 +112,18 @@ def _excluded(metadata: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
             kept.add(key)
             left -= size
     return [key for key in metadata if key not in kept]
+
+
+def _ordered(metadata: Mapping[str, Any], first: Sequence[str] = ()) -> dict[str, Any]:
+    """The same for equal metadata, down to what is nested: LlamaIndex's hash goes by the order of keys, too."""
+    keys = (*(key for key in first if key in metadata), *sorted(metadata.keys() - set(first)))
+    return {key: _in_order(metadata[key]) for key in keys}
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_in_order(each) for each in value]
+    return _ordered(value) if isinstance(value, dict) else value
 
 
 class _Named(ServiceNowReader):

@@ -20,7 +20,10 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from snow_assets.documents import langchain as adapters
 from snow_assets.documents.langchain import ServiceNowIncidentLoader, ServiceNowLoader, ServiceNowTableLoader
 from snow_assets.documents.loaders import IncidentLoader
+from snow_assets.documents.published import Published
 from snow_assets.errors import ConfigError, ForbiddenError
+from snow_assets.pulls.library import pull_to
+from snow_assets.servicenow.aio import AsyncClient
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.records import IncompleteWarning
 from snow_assets.simulator import SimulatorServer
@@ -149,6 +152,26 @@ def test_every_way_of_loading_gives_the_same_documents(client: Client) -> None:
     for documents in [list(loader.lazy_load()), *threaded, *asyncio.run(read())]:
         assert {each.id: each for each in documents} == expected
         assert len(documents) == len(expected)
+
+
+def test_asynchronous_clients_and_published_pulls_give_the_same_documents(
+    client: Client, instance: SimulatorServer, tmp_path: Path
+) -> None:
+    mine = Index()
+    assert mine.bring_up(ServiceNowIncidentLoader(client)) == {"added": ROWS}
+
+    async def read() -> None:
+        async with AsyncClient(instance.url, username="admin", password="admin", page_size=20) as connection:
+            loader = ServiceNowIncidentLoader(connection)
+            assert await mine.abring_up(loader) == {"skipped": ROWS}
+            with pytest.raises(ConfigError, match="alazy_load"):
+                loader.load()
+
+    asyncio.run(read())
+    pull_to(tmp_path / "incidents", client, table="incident")
+    published = Published("incidents", data=str(tmp_path))
+    assert mine.bring_up(ServiceNowIncidentLoader(published)) == {"skipped": ROWS}
+    assert asyncio.run(mine.abring_up(ServiceNowIncidentLoader(published))) == {"skipped": ROWS}
 
 
 def test_options_of_the_reading_are_handed_on(client: Client, instance: SimulatorServer) -> None:

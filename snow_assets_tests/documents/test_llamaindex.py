@@ -16,7 +16,7 @@ from llama_index.core.embeddings import BaseEmbedding
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.readers.base import BaseReader
-from llama_index.core.schema import BaseNode, MetadataMode
+from llama_index.core.schema import BaseNode, Document, MetadataMode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 from pydantic import PrivateAttr
@@ -24,7 +24,10 @@ from pydantic import PrivateAttr
 from snow_assets.documents import llamaindex as adapters
 from snow_assets.documents.llamaindex import ServiceNowIncidentReader, ServiceNowReader, ServiceNowTableReader
 from snow_assets.documents.loaders import IncidentLoader
+from snow_assets.documents.published import Published
 from snow_assets.errors import ConfigError
+from snow_assets.pulls.library import pull_to
+from snow_assets.servicenow.aio import AsyncClient
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.records import IncompleteWarning
 from snow_assets.simulator import SimulatorServer
@@ -167,6 +170,23 @@ def test_every_way_of_loading_gives_the_same_documents(client: Client) -> None:
     for documents in [list(reader.lazy_load_data()), *threaded, *asyncio.run(read())]:
         assert {each.id_: each for each in documents} == expected
         assert len(documents) == len(expected)
+
+
+def test_asynchronous_clients_and_published_pulls_give_the_same_documents(
+    client: Client, instance: SimulatorServer, tmp_path: Path
+) -> None:
+    ours = ServiceNowIncidentReader(client, include_raw=True)
+    index = VectorStoreIndex.from_documents(ours.load_data(), embed_model=BagOfWords())
+
+    async def read() -> list[Document]:
+        async with AsyncClient(instance.url, username="admin", password="admin", page_size=20) as connection:
+            return await ServiceNowIncidentReader(connection, include_raw=True).aload_data()
+
+    pull_to(tmp_path / "incidents", client, table="incident")
+    reader = ServiceNowIncidentReader(Published("incidents", data=str(tmp_path)), include_raw=True)
+    since = ours.load_data_since(datetime(2000, 1, 1, tzinfo=UTC))
+    for documents in (since, asyncio.run(read()), reader.load_data(), asyncio.run(reader.aload_data())):
+        assert index.refresh_ref_docs(documents) == [False] * ROWS
 
 
 def test_options_of_the_reading_are_handed_on(client: Client, instance: SimulatorServer) -> None:
