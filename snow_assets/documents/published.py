@@ -139,6 +139,7 @@ class PublishedSource:
             else:
                 ordered = self._journals.ordered((ID, *journals.FIELDS), _ENTRY_ORDER, Path(folder) / "entries.parquet")
                 self._entries = _grouped(ordered)
+                self._ahead = next(self._entries, None)  # opened while the folder is there
                 rows = self._dataset.ordered(read, (ID,), Path(folder) / "rows.parquet")
             for row in islice(filter(keep, rows), wanted.limit):
                 yield row if len(read) == len(fields) else {name: row[name] for name in fields if name in row}
