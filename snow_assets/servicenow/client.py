@@ -138,7 +138,8 @@ class Client(ClientCore):
     ) -> Records:
         """Every readable record that matches, once, ordered by sys_id, in this thread.
 
-        ``sys_id`` is always among the fields; the query's own order is left out. An iterator that ends without an
+        ``sys_id`` is always among the fields, and so is ``cursor`` where ``since`` is given; the query's own order is
+        left out. An iterator that ends without an
         error was complete; one that cannot be raises ``SliceFailed``, ``RequestFailed`` or another ``SnowError``. Its
         ``report`` tells what was counted, delivered, hidden and missing.
 
@@ -148,10 +149,11 @@ class Client(ClientCore):
             fields: names; all where none are given.
             display_value: instead of the client's.
             page_size: instead of the client's.
-            since: aware; only rows whose ``cursor`` lies at it or after it. (With ``display_value="true"`` some earlier
-                ones too, where the instance reads moments in another zone than UTC.)
+            since: aware; only rows whose ``cursor`` lies at it, in whole seconds, or after it. (With
+                ``display_value="true"`` some earlier ones too, where the instance reads moments in another zone than
+                UTC.)
             cursor: the date-time field that ``since`` is held against.
-            limit: the most records.
+            limit: the most records. A reading that ends there is not proven.
             on_incomplete: ``warn``: ranges that fail do not end the reading; an ``IncompleteWarning`` and the report
                 name them. Credentials, rights and outages always raise.
             absent_fields: ``skip`` leaves out fields that the table lacks instead of raising ``ConfigError``; a

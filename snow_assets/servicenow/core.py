@@ -70,7 +70,7 @@ class ClientCore:
         """One record."""
         params: dict[str, str] = {"sysparm_display_value": display_value or self.display_value}
         if fields:
-            params["sysparm_fields"] = ",".join(fields)
+            params["sysparm_fields"] = ",".join(checked_fields(fields))
         request = Request(f"/api/now/table/{checked_name(table)}/{checked_name(sys_id, 'sys_id')}", params, "record")
         return fetch(request, check_object, self.policy, Tally())
 
@@ -101,7 +101,7 @@ class ClientCore:
         reading = Reading(
             table=checked_name(table),
             query=EncodedQuery.parse(query),
-            fields=tuple(dict.fromkeys((*needed, *fields))) if fields else (),
+            fields=tuple(dict.fromkeys((*needed, *checked_fields(fields)))) if fields else (),
             display_value=display_value or self.display_value,
             page_size=size if limit is None else max(1, min(size, limit)),
             decoder=DictDecoder(),
@@ -131,6 +131,13 @@ def checked_name(text: str, key: str = "table") -> str:
     if not text or not all(character.isalnum() or character in "_-$." for character in text):
         raise ConfigError("not a name of the platform", key=key, value=text, hint="letters, digits and _ only")
     return text
+
+
+def checked_fields(fields: Sequence[str]) -> tuple[str, ...]:
+    """Names of fields as they are. Raises ``ConfigError``, also for one text instead of several."""
+    if isinstance(fields, str):
+        raise ConfigError("is one text", key="fields", value=fields, hint='give a list: ["number", "state"]')
+    return tuple(checked_name(name, "fields") for name in fields)
 
 
 def checked_page_size(page_size: int) -> int:

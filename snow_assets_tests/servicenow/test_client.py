@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -103,32 +104,6 @@ def test_threads_have_sessions_of_their_own(client_of: ClientFactory, instance: 
     assert len({entry.session for entry in pages}) > 1
 
 
-def test_a_consumer_that_stops_stops_the_threads(client_of: ClientFactory, instance: SimulatorServer) -> None:
-    client = client_of(page_size=5, max_workers=2)
-    records = client.concurrent_get_records("incident")
-    next(records)
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith("records-")]
-    records.close()
-    for thread in threads:
-        thread.join(10)
-        assert not thread.is_alive()
-    asked = len(instance.requests)
-    assert asked < 30, "60 pages would have been asked for"
-    assert client.get_count("incident") == 300, "the client itself goes on"
-
-
-def test_a_slow_consumer_slows_the_threads_down(client_of: ClientFactory, instance: SimulatorServer) -> None:
-    client = client_of(page_size=5, max_workers=2)
-    records = client.concurrent_get_records("incident")
-    next(records)
-    seen = -1
-    while seen != len(instance.requests):  # until nothing more is asked for
-        seen = len(instance.requests)
-        time.sleep(0.3)
-    assert seen < 30
-    assert len(list(records)) == 299
-
-
 def test_an_error_in_a_thread_reaches_the_consumer(client: Client, instance: SimulatorServer) -> None:
     instance.faults.add(kind="query_forbidden_403", request="list", after=2)
     with pytest.raises(ForbiddenError):
@@ -143,6 +118,11 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_sent(client: Client,
         (lambda: client.get_records("incident", page_size=10_001), ConfigError),
         (lambda: client.concurrent_get_records("incident", max_workers=0), ConfigError),
         (lambda: client.get_record("incident", ""), ConfigError),
+        (lambda: client.get_record("incident", "1", fields="number"), ConfigError),
+        (lambda: client.get_records("incident", fields="number"), ConfigError),
+        (lambda: client.get_records("incident", fields=["number,state"], absent_fields="skip"), ConfigError),
+        (lambda: client.get_records("incident", limit=-1), ConfigError),
+        (lambda: client.get_records("incident", cursor="sys_updated_on^", since=datetime.now(UTC)), ConfigError),
         (lambda: client.get_count(""), ConfigError),
     ]
     for call, error in calls:
