@@ -105,7 +105,9 @@ class Content:
         cell = cell_of(record, field)
         if not cell.is_written_down:
             return ""
-        return html_to_text(cell.text) if field in self._recipe.html else cell.text.strip()
+        if field in self._recipe.html:
+            return html_to_text(cell.text)
+        return cell.value if field in self._recipe.numbers else cell.text.strip()
 
     def _filled(self, record: Record, journals: Sequence[str], below: Sequence[str]) -> str:
         assert self._template is not None  # noqa: S101

@@ -19,30 +19,21 @@ def metadata_of(record: Record, recipe: Recipe, instance: str, *, expand_referen
     ``<f>_sys_id`` is what a reference points at, ``<f>_value`` the code behind another label, and ``<f>_seconds`` the
     length of a duration. A name that is a field of the record stays that field's.
     """
-    sys_id = cell_of(record, "sys_id").value
-    found: dict[str, Any] = {
-        "sys_id": sys_id,
-        "number": cell_of(record, "number").value,
-        "table": recipe.table,
-        "url": url_of(instance, recipe.table, sys_id),
-    }
-    if not found["number"]:
-        del found["number"]
-    left_out = {field for _, field in recipe.texts}
-    behind: dict[str, Any] = {}
+    sys_id, number = cell_of(record, "sys_id").value, cell_of(record, "number").value
+    found: dict[str, Any] = {"sys_id": sys_id, **({"number": number} if number else {})}
+    found |= {"table": recipe.table, "url": url_of(instance, recipe.table, sys_id)}
+    left_out = {"sys_id", "number", *(field for _, field in recipe.texts)}
     for field in record:
-        if (field in found and field not in _OURS) or field in left_out:
-            continue
         cell = cell_of(record, field)
-        if not cell.is_written_down:
+        if field in left_out or not cell.is_written_down:
             continue
         name = f"field_{field}" if field in _OURS else field
         value = _typed(cell, number=field in recipe.numbers)
         if value != "":
             found[name] = value
         if expand_references:
-            behind |= _behind(name, cell, value)
-    return {**behind, **found}
+            found |= {key: more for key, more in _behind(name, cell, value).items() if key not in record}
+    return found
 
 
 def url_of(instance: str, table: str, sys_id: str) -> str:

@@ -73,6 +73,7 @@ class Recipe:
         labels = {field: label for label, field in (*self.lines, *self.texts)}
         return replace(
             self,
+            kind="",
             title=(),
             template="",
             lines=tuple((labels.get(field) or label_of(field), field) for field in fields),
