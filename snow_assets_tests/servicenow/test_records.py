@@ -73,6 +73,19 @@ def test_where_the_instance_does_not_count_the_report_does_not_either(
     assert "unknown counted, 300 delivered, unknown hidden" in str(report)
 
 
+@both
+@pytest.mark.parametrize("factor", [0.2, 3.0])
+def test_the_first_count_is_not_what_the_report_goes_by(
+    method: str, factor: float, client: Client, instance: SimulatorServer
+) -> None:
+    instance.faults.add(kind="count_lie", request="count", factor=factor, delta=0)
+    records = ask(client, method, page_size=20)
+    assert sorted(record["sys_id"] for record in records) == ids_of(instance)
+    assert records.report.complete
+    assert (records.report.counted, records.report.missing) == (300, 0)
+    assert adds_up(records.report)
+
+
 def test_a_table_that_may_not_be_read_is_not_taken_for_an_empty_one(client: Client, instance: SimulatorServer) -> None:
     instance.sim.knobs.denied_tables = {"incident"}
     with pytest.raises(ForbiddenError):
