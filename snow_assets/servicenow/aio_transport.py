@@ -8,10 +8,11 @@ that the same trouble has the same name.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -147,11 +148,40 @@ class AsyncTransport:
 async def _taken(response: aiohttp.ClientResponse, sink: Sink | None, started: float) -> Answer:
     """The answer, with its body."""
     body, stored = b"", None
-    if sink is not None and response.status == 200:
-        stored = await _store(response, sink)
-    else:
-        body = b"".join([block async for block in _blocks(response)])
+    with _ends_with_connection(response):
+        if sink is not None and response.status == 200:
+            stored = await _store(response, sink)
+        else:
+            body = b"".join([block async for block in _blocks(response)])
     return answered(response.status, response.headers, body, time.monotonic() - started, stored)
+
+
+@contextlib.contextmanager
+def _ends_with_connection(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """Whoever reads the body within learns that the connection has gone: after a broken chunk, aiohttp lets it wait."""
+    protocol = response.connection.protocol if response.connection is not None else None
+    lost: asyncio.Future[None] | None = getattr(protocol, "closed", None)
+    if lost is None:
+        yield
+        return
+    body = response.content
+
+    def end(_: asyncio.Future[None]) -> None:
+        if not body.is_eof() and body.exception() is None:
+            body.set_exception(aiohttp.ClientPayloadError("the connection ended before the body"))
+
+    lost.remove_done_callback(_looked_at)  # one is enough, however often the connection is used
+    lost.add_done_callback(_looked_at)
+    lost.add_done_callback(end)
+    try:
+        yield
+    finally:
+        lost.remove_done_callback(end)
+
+
+def _looked_at(lost: asyncio.Future[None]) -> None:
+    if not lost.cancelled():
+        lost.exception()
 
 
 async def _blocks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
