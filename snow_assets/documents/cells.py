@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 Record: TypeAlias = Mapping[str, Any]
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_LENGTH: Final = len("2026-11-20 10:00:00")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _LATEST_DURATION: Final = 1980  # durations and times of the day are stored as moments after 1970-01-01
 _EPOCH_DAYS: Final = 719_163  # of 1970-01-01, as ``date.toordinal`` counts
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """``label`` is what the instance shows, ``value`` what it stores; each is ``""`` where there is nothing."""
 
     label: str
@@ -26,12 +25,12 @@ class Cell:
     @property
     def is_moment(self) -> bool:
         """Whether a moment is stored, which is UTC. A duration is not, though it is stored like one."""
-        return bool(_MOMENT.fullmatch(self.value)) and not self.is_duration
+        return _is_stored_moment(self.value) and not self.is_duration
 
     @property
     def is_duration(self) -> bool:
         """Whether it is a duration or a time of the day: stored as a moment, and shown without any year."""
-        if not _MOMENT.fullmatch(self.value) or not self.label or self.label == self.value:
+        if not _is_stored_moment(self.value) or not self.label or self.label == self.value:
             return False
         year = int(self.value[:4])
         return 1970 <= year < _LATEST_DURATION and not any(str(year + off) in self.label for off in (-1, 0, 1))
@@ -51,7 +50,7 @@ class Cell:
         """What people read: labels, times in UTC, dates as they are stored; ``""`` where there are only codes."""
         if self.is_moment:
             return readable(self.value)
-        if _DATE.fullmatch(self.value) and self.label:
+        if self.label and _DATE.fullmatch(self.value):
             return self.value
         return self.label or ("" if self.is_reference else self.value)
 
@@ -64,7 +63,7 @@ class Cell:
 def cell_of(record: Record, field: str) -> Cell:
     """The cell of a field, empty where the record has none."""
     given = record.get(field)
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         label, value = given.get("display_value"), given.get("value")
         return Cell("" if label is None else str(label), "" if value is None else str(value), "link" in given)
     return EMPTY if given is None else Cell(str(given), str(given))
@@ -72,7 +71,11 @@ def cell_of(record: Record, field: str) -> Cell:
 
 def readable(stored: str) -> str:
     """A stored moment for people: ``2026-11-20 10:00 UTC``."""
-    return f"{stored[:16]} UTC" if _MOMENT.fullmatch(stored) else stored
+    return f"{stored[:16]} UTC" if _is_stored_moment(stored) else stored
+
+
+def _is_stored_moment(value: str) -> bool:
+    return len(value) == _LENGTH and bool(_MOMENT.fullmatch(value))
 
 
 def seconds_of(duration: str) -> int:

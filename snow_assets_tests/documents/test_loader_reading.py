@@ -108,7 +108,9 @@ def ways(loader: Callable[[Connection], Loader], client: Client, desk: Simulator
     "loader",
     [
         lambda connection: IncidentLoader(connection, include_journals=True, include_raw=True),
-        lambda connection: CMDBLoader(connection, ci_class="cmdb_ci_server", include_relationships=True),
+        lambda connection: CMDBLoader(
+            connection, "nameSTARTSWITHwin", ci_class="cmdb_ci_server", include_relationships=True
+        ),
         lambda connection: AttachmentLoader(connection, "content_typeSTARTSWITHtext", text=True),
     ],
     ids=["journals", "relations", "texts"],
