@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -18,6 +19,7 @@ from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.route import check_proxy
 from snow_assets.simulator import Simulator, SimulatorServer
 from snow_assets_tests.cli.conftest import Folder
+from snow_assets_tests.servicenow.awaited import AwaitedClient
 from snow_assets_tests.servicenow.proxying import Proxy, proxying
 from snow_assets_tests.servicenow.scripted import Asked, Connection, scripted
 
@@ -50,22 +52,32 @@ def encrypted(authority: trustme.CA) -> Iterator[SimulatorServer]:
         yield running
 
 
-def client_of(url: str, credentials: Credentials = ADMIN, **settings: object) -> Client:
-    quick: dict[str, object] = {"retry_backoff": 0.01, "max_retries": 1, "page_size": 10, "allow_http": True}
-    return Client(url, credentials, **(quick | settings))  # type: ignore[arg-type]
+ClientOf = Callable[..., Client | AwaitedClient]
+
+
+@pytest.fixture(params=[Client, AwaitedClient], ids=["threads", "asyncio"])
+def client_of(request: pytest.FixtureRequest) -> ClientOf:
+    """Makes the client of threads, and the one of asyncio."""
+
+    def make(url: str, credentials: Credentials = ADMIN, **settings: Any) -> Client | AwaitedClient:
+        quick: dict[str, Any] = {"retry_backoff": 0.01, "max_retries": 1, "page_size": 10, "allow_http": True}
+        made: Client | AwaitedClient = request.param(url, credentials, **(quick | settings))
+        return made
+
+    return make
 
 
 def with_login(proxy: Proxy, password: str = SECRET) -> str:
     return f"http://{quote('dömain|u')}:{quote(password, safe='')}@{proxy.host}:{proxy.port}"
 
 
-def rows_of(client: Client) -> int:
+def rows_of(client: Client | AwaitedClient) -> int:
     return len(list(client.concurrent_get_records("incident", fields=["number"], max_workers=4)))
 
 
 @pytest.mark.parametrize("credentials", [ADMIN, OAUTH], ids=["basic", "oauth"])
 def test_plain_http_goes_through_the_proxy_that_is_named_even_towards_loopback(
-    server: SimulatorServer, credentials: Credentials
+    client_of: ClientOf, server: SimulatorServer, credentials: Credentials
 ) -> None:
     with proxying() as proxy, client_of(server.url, credentials, proxy=proxy.url) as client:
         assert rows_of(client) == ROWS
@@ -75,7 +87,7 @@ def test_plain_http_goes_through_the_proxy_that_is_named_even_towards_loopback(
 
 @pytest.mark.parametrize("login", ["", f"dömain|u:{SECRET}"], ids=["open", "with a password"])
 def test_https_is_tunnelled_and_the_proxy_sees_no_credentials(
-    encrypted: SimulatorServer, bundle: str, login: str
+    client_of: ClientOf, encrypted: SimulatorServer, bundle: str, login: str
 ) -> None:
     with proxying(login=login, lead_to=encrypted.url) as proxy:
         url = with_login(proxy) if login else proxy.url
@@ -86,7 +98,7 @@ def test_https_is_tunnelled_and_the_proxy_sees_no_credentials(
     assert all(("proxy-authorization" in headers) == bool(login) for _, _, headers in proxy.asked)
 
 
-def test_an_instance_never_sees_the_proxys_password() -> None:
+def test_an_instance_never_sees_the_proxys_password(client_of: ClientOf) -> None:
     seen: list[Asked] = []
 
     def script(asked: Asked, connection: Connection) -> None:
@@ -105,7 +117,7 @@ def test_an_instance_never_sees_the_proxys_password() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://dev1.service-now.com", "https://dev1.service-now.com"])
-def test_a_proxy_that_wants_a_password_is_told_once_and_clearly(url: str) -> None:
+def test_a_proxy_that_wants_a_password_is_told_once_and_clearly(client_of: ClientOf, url: str) -> None:
     with proxying(login=f"dömain|u:{SECRET}") as proxy:
         for given in (proxy.url, with_login(proxy, "MARKED-wrong")):
             proxy.asked.clear()
@@ -118,7 +130,7 @@ def test_a_proxy_that_wants_a_password_is_told_once_and_clearly(url: str) -> Non
 
 
 @pytest.mark.parametrize("url", ["http://dev1.service-now.com", "https://dev1.service-now.com"])
-def test_a_proxy_that_fails_is_an_outage(url: str) -> None:
+def test_a_proxy_that_fails_is_an_outage(client_of: ClientOf, url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
     with client_of(url, proxy=nobody) as client, pytest.raises(InstanceUnavailable, match="proxy"):
@@ -134,7 +146,11 @@ def test_a_proxy_that_fails_is_an_outage(url: str) -> None:
 
 
 def test_proxies_of_the_environment(
-    server: SimulatorServer, encrypted: SimulatorServer, bundle: str, monkeypatch: pytest.MonkeyPatch
+    client_of: ClientOf,
+    server: SimulatorServer,
+    encrypted: SimulatorServer,
+    bundle: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with proxying(lead_to=encrypted.url) as proxy, proxying(lead_to=encrypted.url) as named:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
@@ -153,7 +169,7 @@ def test_proxies_of_the_environment(
         assert not proxy.asked
 
 
-def test_no_proxy_leads_past_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_leads_past_the_environments(client_of: ClientOf, monkeypatch: pytest.MonkeyPatch) -> None:
     with proxying() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", ".invalid")
@@ -216,7 +232,7 @@ def test_the_command_takes_the_proxy_from_the_environment(server: SimulatorServe
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_never_carries_anything_to_anyone(status: int) -> None:
+def test_a_redirect_never_carries_anything_to_anyone(client_of: ClientOf, status: int) -> None:
     def answer(_: Asked, connection: Connection) -> None:
         connection.answer(200, b'{"result":{"stats":{"count":"7"}},"access_token":"T","expires_in":99}')
 
@@ -250,7 +266,9 @@ def test_a_redirect_never_carries_anything_to_anyone(status: int) -> None:
 
 
 @pytest.mark.parametrize("location", ["http://dev1.service-now.com/api/now/stats/incident", "//elsewhere.example.com/"])
-def test_a_redirect_from_https_to_http_is_not_followed(authority: trustme.CA, bundle: str, location: str) -> None:
+def test_a_redirect_from_https_to_http_is_not_followed(
+    client_of: ClientOf, authority: trustme.CA, bundle: str, location: str
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("dev1.service-now.com").configure_cert(context)
     with Simulator(rows={"incident": ROWS}).serve(tls=context) as instance, proxying(lead_to=instance.url) as proxy:

@@ -17,6 +17,7 @@ from snow_assets.servicenow.exchange import Answer, Request
 from snow_assets.servicenow.faults import FAULTS
 from snow_assets.servicenow.route import base_url
 from snow_assets.servicenow.session import Transport
+from snow_assets_tests.servicenow.awaited import AwaitedTransport
 from snow_assets_tests.servicenow.scripted import Asked, Connection, Script, scripted
 
 BASIC = Credentials.model_validate({"username": "zoë", "password": "s3cret"})
@@ -24,8 +25,18 @@ PAGE = Request("/api/now/table/incident", {"sysparm_query": "a=1^b=2 3", "syspar
 ROW = json.dumps({"result": [{"sys_id": "a" * 32}]}).encode()
 
 
-def send(script: Script, *, timeout: tuple[float, float] = (5.0, 5.0), request: Request = PAGE) -> Answer:
-    with scripted(script) as server, transport_to(server.url, timeout) as transport:
+Kind = type[Transport] | type[AwaitedTransport]
+
+
+@pytest.fixture(params=[Transport, AwaitedTransport], ids=["threads", "asyncio"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """The transport of threads, and the one of asyncio: what is claimed of one holds for both."""
+    kind: Kind = request.param
+    return kind
+
+
+def send(kind: Kind, script: Script, *, timeout: tuple[float, float] = (5.0, 5.0), request: Request = PAGE) -> Answer:
+    with scripted(script) as server, kind(server.url, BASIC, timeout=timeout) as transport:
         return transport.send(request)
 
 
@@ -33,14 +44,14 @@ def transport_to(url: str, timeout: tuple[float, float] = (5.0, 5.0), credential
     return Transport(url, credentials, timeout=timeout)
 
 
-def test_an_answer_has_status_lower_case_headers_and_the_whole_body() -> None:
+def test_an_answer_has_status_lower_case_headers_and_the_whole_body(kind: Kind) -> None:
     seen: list[Asked] = []
 
     def script(asked: Asked, connection: Connection) -> None:
         seen.append(asked)
         connection.answer(200, ROW, X_Total_Count="7")
 
-    answer = send(script)
+    answer = send(kind, script)
     assert (answer.status, answer.body, answer.fault) == (200, ROW, "")
     assert answer.headers["x-total-count"] == "7"
     assert seen[0].target == "/api/now/table/incident?sysparm_query=a%3D1%5Eb%3D2+3&sysparm_limit=1"
@@ -48,14 +59,14 @@ def test_an_answer_has_status_lower_case_headers_and_the_whole_body() -> None:
     assert seen[0].headers["authorization"] == "Basic em/DqzpzM2NyZXQ="  # zoë:s3cret, as UTF-8
 
 
-def test_gzip_and_chunks_are_undone() -> None:
+def test_gzip_and_chunks_are_undone(kind: Kind) -> None:
     def script(_: Asked, connection: Connection) -> None:
         packed = gzip.compress(ROW)
         head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
         chunks = b"".join(b"%x\r\n%s\r\n" % (1, packed[i : i + 1]) for i in range(len(packed)))
         connection.raw(head.encode() + chunks + b"0\r\n\r\n")
 
-    assert send(script).body == ROW
+    assert send(kind, script).body == ROW
 
 
 def _hang(asked: Asked, connection: Connection) -> None:
@@ -134,8 +145,8 @@ def _broken_gzip(asked: Asked, connection: Connection) -> None:
         (_broken_gzip, "broken_gzip"),
     ],
 )
-def test_transport_faults_have_names_and_raise_nothing(script: Script, fault: str) -> None:
-    answer = send(script, timeout=(0.3, 0.4))
+def test_transport_faults_have_names_and_raise_nothing(kind: Kind, script: Script, fault: str) -> None:
+    answer = send(kind, script, timeout=(0.3, 0.4))
     assert (answer.status, answer.fault, answer.body) == (0, fault, b"")
     assert fault in FAULTS
     assert "s3cret" not in answer.detail
@@ -151,7 +162,7 @@ def test_transport_faults_have_names_and_raise_nothing(script: Script, fault: st
     ],
     ids=["kept", "closing", "without-length", "headers"],
 )
-def test_what_drips_is_cut_before_its_end(head: bytes, drop: bytes) -> None:
+def test_what_drips_is_cut_before_its_end(kind: Kind, head: bytes, drop: bytes) -> None:
     ended: list[bool] = []
 
     def script(_: Asked, connection: Connection) -> None:
@@ -162,27 +173,27 @@ def test_what_drips_is_cut_before_its_end(head: bytes, drop: bytes) -> None:
         ended.append(True)
         connection.close()
 
-    assert send(script, timeout=(0.3, 0.4)).fault == "too_slow"
+    assert send(kind, script, timeout=(0.3, 0.4)).fault == "too_slow"
     assert not ended
 
 
-def test_a_connection_that_was_kept_is_cut_too() -> None:
+def test_a_connection_that_was_kept_is_cut_too(kind: Kind) -> None:
     def script(asked: Asked, connection: Connection) -> None:
         if len(server.asked) == 1:
             connection.answer(200, ROW)
         else:
             _drip_headers(asked, connection)
 
-    with scripted(script) as server, transport_to(server.url, (0.3, 0.4)) as transport:
+    with scripted(script) as server, kind(server.url, BASIC, timeout=(0.3, 0.4)) as transport:
         assert transport.send(PAGE).body == ROW
         assert transport.send(PAGE).fault == "too_slow"
         assert [asked.connection for asked in server.asked] == [1, 1]
 
 
-def test_a_proxy_that_drips_is_cut() -> None:
+def test_a_proxy_that_drips_is_cut(kind: Kind) -> None:
     with (
         scripted(_drip_headers) as proxy,
-        Transport("https://dev1.service-now.com", BASIC, proxy=proxy.url, timeout=(0.3, 0.4)) as transport,
+        kind("https://dev1.service-now.com", BASIC, proxy=proxy.url, timeout=(0.3, 0.4)) as transport,
     ):
         assert transport.send(PAGE).fault == "too_slow"
 
@@ -219,36 +230,39 @@ def test_a_socket_that_comes_after_the_deadline_is_cut_at_once() -> None:
     deadlines.close()
 
 
-def test_nobody_listens() -> None:
+def test_nobody_listens(kind: Kind) -> None:
     with scripted(lambda _, connection: connection.close()) as server:
         url = server.url
-    with transport_to(url) as transport:
+    with kind(url, BASIC) as transport:
         assert transport.send(PAGE).fault == "connection_refused"
 
 
-def test_a_host_that_does_not_exist() -> None:
-    with transport_to("https://no-such-host.invalid") as transport:
+def test_a_host_that_does_not_exist(kind: Kind) -> None:
+    with kind("https://no-such-host.invalid", BASIC) as transport:
         assert transport.send(PAGE).fault in ("unknown_host", "dns")
 
 
-def test_a_server_that_does_not_speak_tls() -> None:
+def test_a_server_that_does_not_speak_tls(kind: Kind) -> None:
     def script(_: Asked, connection: Connection) -> None:
         connection.raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    with scripted(script) as server, transport_to(server.url.replace("http:", "https:"), (2.0, 2.0)) as transport:
+    with (
+        scripted(script) as server,
+        kind(server.url.replace("http:", "https:"), BASIC, timeout=(2.0, 2.0)) as transport,
+    ):
         assert transport.send(PAGE).fault in ("tls", "timeout", "connection_reset")
 
 
-def test_a_redirect_is_not_followed() -> None:
+def test_a_redirect_is_not_followed(kind: Kind) -> None:
     def script(asked: Asked, connection: Connection) -> None:
         connection.answer(302, Location=f"http://{asked.headers['host']}/elsewhere")
 
-    with scripted(script) as server, transport_to(server.url) as transport:
+    with scripted(script) as server, kind(server.url, BASIC) as transport:
         assert transport.send(PAGE).status == 302
         assert server.paths == [PAGE.path]
 
 
-def test_netrc_never_replaces_the_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_netrc_never_replaces_the_credentials(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("default login intruder password wrong\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -256,32 +270,32 @@ def test_netrc_never_replaces_the_credentials(tmp_path: Path, monkeypatch: pytes
     with scripted(lambda _, connection: connection.answer(200, ROW)) as server:
         bearer = Credentials.model_validate({"token": "t0ken"})
         for credentials, scheme in ((BASIC, "Basic em/"), (bearer, "Bearer t0ken")):
-            with transport_to(server.url, credentials=credentials) as transport:
-                transport._route = replace(
-                    transport._route, loopback=False
-                )  # so that the environment is trusted, as towards a real instance
+            with kind(server.url, credentials) as transport:
+                holder = transport.transport if isinstance(transport, AwaitedTransport) else transport
+                # So that the environment is trusted, as towards a real instance.
+                holder._route = replace(holder._route, loopback=False)
                 transport.send(PAGE)
             assert server.asked[-1].headers["authorization"].startswith(scheme)
 
 
-def test_an_environment_proxy_is_used_but_not_towards_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_proxy_is_used_but_not_towards_loopback(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     with scripted(lambda _, connection: connection.answer(200, ROW)) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        with Transport("http://dev1.service-now.com", BASIC, allow_http=True) as transport:
+        with kind("http://dev1.service-now.com", BASIC, allow_http=True) as transport:
             assert transport.send(PAGE).status == 200
         assert proxy.asked[0].target.startswith("http://dev1.service-now.com/api/now/table/incident?")
         with (
             scripted(lambda _, connection: connection.answer(200, ROW)) as server,
-            transport_to(server.url) as transport,
+            kind(server.url, BASIC) as transport,
         ):
             transport.send(PAGE)
             assert len(server.asked) == 1
 
 
-def test_a_proxy_that_is_not_there_is_named() -> None:
-    with Transport("https://dev1.service-now.com", BASIC, proxy="http://127.0.0.1:1") as transport:
+def test_a_proxy_that_is_not_there_is_named(kind: Kind) -> None:
+    with kind("https://dev1.service-now.com", BASIC, proxy="http://127.0.0.1:1") as transport:
         assert transport.send(PAGE).fault == "proxy"
 
 

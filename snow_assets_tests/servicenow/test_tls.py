@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from snow_assets.errors import ConfigError, HostError
 from snow_assets.servicenow.client import Client
 from snow_assets.simulator import Simulator, SimulatorServer
 from snow_assets_tests.cli.conftest import Folder
+from snow_assets_tests.servicenow.awaited import AwaitedClient
 
 ROWS = 40
 ADMIN = Credentials.model_validate({"username": "admin", "password": "MARKED-password"})
@@ -44,11 +45,25 @@ def trusted(authority: trustme.CA) -> Iterator[SimulatorServer]:
         yield server
 
 
-def client_of(server: SimulatorServer, bundle: str | None) -> Client:
-    return Client(server.url, ADMIN, ca_bundle=bundle, retry_backoff=0.01, page_size=10)
+ClientOf = Callable[[SimulatorServer, str | None], Client | AwaitedClient]
 
 
-def test_rows_come_over_tls_where_the_authority_is_trusted(trusted: SimulatorServer, bundle: str) -> None:
+@pytest.fixture(params=[Client, AwaitedClient], ids=["threads", "asyncio"])
+def client_of(request: pytest.FixtureRequest) -> ClientOf:
+    """Makes the client of threads, and the one of asyncio."""
+
+    def make(server: SimulatorServer, bundle: str | None) -> Client | AwaitedClient:
+        made: Client | AwaitedClient = request.param(
+            server.url, ADMIN, ca_bundle=bundle, retry_backoff=0.01, page_size=10
+        )
+        return made
+
+    return make
+
+
+def test_rows_come_over_tls_where_the_authority_is_trusted(
+    client_of: ClientOf, trusted: SimulatorServer, bundle: str
+) -> None:
     assert trusted.url.startswith("https://")
     with client_of(trusted, bundle) as client:
         rows = list(client.concurrent_get_records("incident", fields=["number", "caller_id"], max_workers=4))
@@ -58,7 +73,7 @@ def test_rows_come_over_tls_where_the_authority_is_trusted(trusted: SimulatorSer
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_a_bundle_of_the_environment_is_honoured(
-    trusted: SimulatorServer, bundle: str, monkeypatch: pytest.MonkeyPatch, variable: str
+    client_of: ClientOf, trusted: SimulatorServer, bundle: str, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, bundle)
     with client_of(trusted, None) as client:
@@ -66,7 +81,7 @@ def test_a_bundle_of_the_environment_is_honoured(
 
 
 def test_the_bundle_that_is_named_wins_over_the_environments(
-    trusted: SimulatorServer, bundle: str, monkeypatch: pytest.MonkeyPatch
+    client_of: ClientOf, trusted: SimulatorServer, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file.pem")
     with client_of(trusted, bundle) as client:
@@ -77,7 +92,7 @@ def test_the_bundle_that_is_named_wins_over_the_environments(
 
 
 def test_certificates_that_are_not_trusted_end_it_at_once(
-    trusted: SimulatorServer, authority: trustme.CA, bundle: str
+    client_of: ClientOf, trusted: SimulatorServer, authority: trustme.CA, bundle: str
 ) -> None:
     other = authority.issue_cert("elsewhere.example.com")
     ended = authority.issue_cert("127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=UTC))
@@ -96,7 +111,9 @@ def test_certificates_that_are_not_trusted_end_it_at_once(
             assert len(server.requests) == 0, "nothing is sent before the certificate is proven"
 
 
-def test_a_bundle_that_is_none_is_told_before_anything_is_asked(trusted: SimulatorServer, tmp_path: Path) -> None:
+def test_a_bundle_that_is_none_is_told_before_anything_is_asked(
+    client_of: ClientOf, trusted: SimulatorServer, tmp_path: Path
+) -> None:
     text = tmp_path / "text.pem"
     text.write_text("no certificate\n")
     empty = tmp_path / "empty.pem"
