@@ -4,7 +4,7 @@
 
 Starts the simulator as a process of its own. Each reading is a process, too, which iterates over every record and keeps
 none. Memory: threads and asyncio read a tenth of the rows (a range of sys_ids), a quarter, half and all of them; the
-peak is the operating system's figure. Speed: ``get_records``, threads and asyncio read the tenth in turns. What is
+peak is the operating system's figure. Speed: ``get_records``, threads and asyncio read half of them in turns. What is
 quoted is the median of the rounds, since machines are shared and noisy.
 """
 
@@ -136,7 +136,7 @@ def speed(url: str, rounds: int, workers: int, latency: float) -> None:
     requests.post(f"{url}/simulator/faults", json=fault, timeout=10).raise_for_status()
     ratios: dict[str, list[float]] = {"threads": [], "asyncio": []}
     for number in range(rounds):
-        taken = {name: measure(name, url, part(0.1), workers) for name in READERS}
+        taken = {name: measure(name, url, part(0.5), workers) for name in READERS}
         for name, figures in taken.items():
             show(f"round {number + 1}, {name}", figures)
         for name, found in ratios.items():
