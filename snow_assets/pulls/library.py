@@ -229,9 +229,10 @@ def _because(failed: list[SnowError], plan: Plan) -> SnowError:
     """The first cause, one that must be fixed before the others; it says how much is kept."""
     causes = [error for error in failed if not isinstance(error, Cancelled)] or failed
     error = max(causes, key=lambda each: each.exit_code)
-    total = len(plan.slices)
-    kept = f"{len(failed)} of {total} slices of pull {plan.pull} failed, {total - len(failed)} have landed and are kept"
-    error.message = f"{error.message}; {kept}: run it again to go on"
+    total, unasked = len(plan.slices), len(failed) - len(causes)
+    told = f"{len(causes)} of {total} slices of pull {plan.pull} failed"
+    told += f", {unasked} were not asked for" if unasked else ""
+    error.message = f"{error.message}; {told}, {total - len(failed)} have landed and are kept"
     return error
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import snow_assets
 from snow_assets.config import load_settings
-from snow_assets.errors import ConfigError, LeaseHeld, PlanIncomplete, PublishRefused, SnowError
+from snow_assets.errors import ConfigError, ForbiddenError, LeaseHeld, PlanIncomplete, PublishRefused, SnowError
 from snow_assets.pulls import Failed, Landed, Plan, Slice, land_slices, library, published, pull_status
 from snow_assets.pulls.lease import lease_holder
 from snow_assets.pulls.library import lazy_pull_to, pull_to
@@ -115,6 +115,22 @@ def test_failed_slices_are_told_and_only_they_are_asked_for_again(
     assert only_of(broken, ranges_asked(workbench.server))
     assert pulled.requests == workbench.asked()
     assert (pulled.plan_id, pulled.rows, pulled.adopted) == (plan.plan_id, ROWS, total - 2)
+
+
+def test_a_right_that_is_lost_stops_the_others_and_is_the_cause_that_is_raised(
+    client: Client, path: Path, workbench: Workbench
+) -> None:
+    plan = workbench.plan().plan
+    workbench.land(plan, plan.slices[:2])
+    workbench.server.faults.add({"kind": "forbidden_403", "table": "incident", "query": "sys_id<"})
+
+    with pytest.raises(ForbiddenError) as failure:
+        pull_to(path, client, max_workers=1, **SETTINGS)
+
+    told = f"1 of {len(plan.slices)} slices of pull incidents failed, {len(plan.slices) - 3} were not asked for, 2 have"
+    assert told in str(failure.value)
+    mended(workbench.server)
+    assert pull_to(path, client, **SETTINGS).adopted == 2
 
 
 def test_a_pull_whose_slices_have_all_landed_is_only_published(
