@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from snow_assets.documents.cells import Record, cell_of, readable
 from snow_assets.documents.recipes import ELEMENTS, label_of
 from snow_assets.errors import ForbiddenError
+from snow_assets.servicenow.proof import Cause
 from snow_assets.servicenow.records import Report
 
 TABLE: Final = "sys_journal_field"
@@ -64,11 +66,30 @@ def lines_of(entries: Mapping[str, Sequence[Entry]], sys_id: str) -> list[str]:
     return [str(entry) for entry in entries.get(sys_id, ())]
 
 
-def must_be_readable(report: Report) -> None:
-    """Raise ``ForbiddenError`` where entries were counted and none was shown."""
-    if report.hidden and not report.delivered:
-        message = f"{report.hidden:,} journal entries were counted, and the instance hides them from this account"
-        raise ForbiddenError(message, key="table", value=TABLE, hint=HINT)
+class Readings:
+    """What the readings of entries came to, for the report of the records. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests = self._retries = self._hidden = 0
+
+    def add(self, report: Report) -> None:
+        """Note one. Raises ``ForbiddenError`` where entries were counted and none was shown."""
+        if report.hidden and not report.delivered:
+            message = f"{report.hidden:,} journal entries were counted, and the instance hides them from this account"
+            raise ForbiddenError(message, key="table", value=TABLE, hint=HINT)
+        with self._lock:
+            self._requests += report.requests
+            self._retries += report.retries
+            self._hidden += report.hidden or 0
+
+    def told(self, report: Report) -> Report:
+        """The report of the records, with what their entries cost, and those that are hidden, which are no rows."""
+        found = replace(report, requests=report.requests + self._requests, retries=report.retries + self._retries)
+        if not self._hidden:
+            return found
+        cause = Cause("hidden_journals", 0, f"{self._hidden:,} journal entries are hidden from this account")
+        return replace(found, differences=(*found.differences, cause))
 
 
 @contextmanager

@@ -199,7 +199,7 @@ class Loader:
     ) -> Documents:
         stream = source.records(self._wanted(since, limit, on_incomplete), workers)
         ahead = 1 if workers is None or self._batch == 1 else source.ahead
-        return Documents(lambda: stream.report, self._made(stream, source, ahead))
+        return Documents(lambda: source.entries.told(stream.report), self._made(stream, source, ahead))
 
     def _made(self, stream: Stream, source: Source, ahead: int) -> Generator[Document, None, None]:
         def answer(batch: list[Record]) -> Added:
@@ -220,7 +220,7 @@ class Loader:
             return in_a_thread(self._read(source, workers, since, limit, on_incomplete), source.chunk)
         asked = AsyncSource(self._connection)
         stream = asked.records(self._wanted(since, limit, on_incomplete), workers)
-        return AsyncDocuments(lambda: stream.report, self._amade(stream, asked))
+        return AsyncDocuments(lambda: asked.entries.told(stream.report), self._amade(stream, asked))
 
     async def _amade(self, stream: AsyncRecords, source: AsyncSource) -> AsyncGenerator[Document, None]:
         async def answer(batch: list[dict[str, Any]]) -> Added:

@@ -103,6 +103,7 @@ class PublishedSource:
         self._entries: Iterator[tuple[str, list[Entry]]] = iter(())
         self._ahead: tuple[str, list[Entry]] | None = None
         self._graph: RelationGraph | None = None
+        self.entries = journals.Readings()
         self._journals = _Dataset(self._named("journals"), data) if joined else None
         if self._journals is not None:
             self._journals.must_be_of(journals.TABLE, journals.FIELDS, "all", "false")

@@ -34,6 +34,7 @@ class ClientSource:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._graph: RelationGraph | None = None
+        self.entries = journals.Readings()
         self._lock = threading.Lock()
         self.url = client.url
         self.chunk = min(client.page_size, _CHUNK)
@@ -59,7 +60,7 @@ class ClientSource:
         records = self._client.get_records(**journals.arguments(ids_of(ask), ask.about))
         with journals.reading():
             found = journals.by_record(records)
-        journals.must_be_readable(records.report)
+        self.entries.add(records.report)
         return found
 
     def _bodies(self, ask: Ask) -> Mapping[str, Any]:
@@ -80,6 +81,7 @@ class AsyncSource:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
         self._graph: RelationGraph | None = None
+        self.entries = journals.Readings()
         self._lock = asyncio.Lock()
         self.url = client.url
 
@@ -102,7 +104,7 @@ class AsyncSource:
         records = self._client.aget_records(**journals.arguments(ids_of(ask), ask.about))
         with journals.reading():
             found = journals.by_record([record async for record in records])
-        journals.must_be_readable(records.report)
+        self.entries.add(records.report)
         return found
 
     async def _bodies(self, ask: Ask) -> Mapping[str, Any]:

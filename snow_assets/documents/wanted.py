@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
 
 from snow_assets.documents.cells import Record, cell_of
+from snow_assets.documents.journals import Readings
 from snow_assets.servicenow.records import OnIncomplete, Report
 
 Kind: TypeAlias = Literal["journals", "relations", "bodies"]
@@ -68,9 +69,10 @@ class Stream(Protocol):
 class Source(Protocol):
     """What a loader reads from without asyncio. ``chunk``: documents that a thread hands on at once.
 
-    Up to ``ahead`` answers may be asked for at once.
+    Up to ``ahead`` answers may be asked for at once. ``entries`` knows what those of journals came to.
     """
 
+    entries: Readings
     url: str
     chunk: int
     ahead: int

@@ -175,6 +175,16 @@ def test_a_table_that_nobody_described_shows_what_reads_as_text(client: Client) 
     assert "Active" not in document.page_content
 
 
+def test_journals_that_the_instance_shows_in_the_record_are_not_taken_for_its_fields(client: Client) -> None:
+    shown = client.get_records("incident_task", "", ["work_notes"], "all")
+    noted = {record["sys_id"]["value"] for record in shown if record["work_notes"]["display_value"]}
+    documents = [each for each in TableLoader(client, "incident_task").load() if each.metadata["sys_id"] in noted]
+    assert documents
+    for document in documents:
+        assert "Work notes" not in document.page_content
+        assert not {"work_notes", "comments", "comments_and_work_notes"} & document.metadata.keys()
+
+
 def test_content_fields_are_the_lines(client: Client) -> None:
     fields = ["email", "manager.name", "user_name"]
     document = TableLoader(client, "sys_user", "managerISNOTEMPTY", content_fields=fields).load(limit=1)[0]
@@ -290,7 +300,8 @@ def test_secrets_never_stand_in_documents_or_errors(own: tuple[Simulator, Client
     sim, client = own
     sim.add_column("incident", "u_secret", "password2")
     sim.insert("incident", number="INC3", u_secret="s3cret-value")
-    document = one(TableLoader(client, "incident", "number=INC3"))
+    document = one(IncidentLoader(client, "number=INC3", ["u_secret"]))
+    assert document.metadata["number"] == "INC3"
     assert "s3cret" not in document.page_content
     assert "s3cret" not in json.dumps(document.metadata)
     assert "admin" not in repr(client).replace("admin@", "")

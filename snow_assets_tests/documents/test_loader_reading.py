@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime
@@ -93,6 +94,20 @@ def test_journals_that_fail_raise_and_the_report_says_so(client: Client, desk: S
     with pytest.raises(RequestFailed):
         list(documents)
     assert documents.report.ended == "failed"
+
+
+def test_entries_that_are_hidden_are_in_the_report_and_what_they_cost(client: Client, desk: SimulatorServer) -> None:
+    desk.sim.knobs.hidden_rows = [HiddenRows("sys_journal_field", fraction=0.2)]
+    documents = IncidentLoader(client, include_journals=True).lazy_load()
+    shown = sum(
+        len(re.findall(r" UTC, .*, (?:Work notes|Additional comments):\n", each.page_content)) for each in documents
+    )
+    entries = sum(len(entries_of(desk, row["sys_id"])) for row in desk.sim.rows("incident"))
+    report = documents.report
+    assert report.complete
+    assert f"{entries - shown:,} journal entries are hidden" in report.differences[-1].evidence
+    assert sum(cause.rows for cause in report.differences) == 0
+    assert report.requests == len(desk.requests)
 
 
 def ways(loader: Callable[[Connection], Loader], client: Client, desk: SimulatorServer) -> Iterator[list[Document]]:
@@ -293,14 +308,18 @@ def test_a_loop_goes_on_while_a_thread_reads(
     assert len(desk.requests) == asked_for + 1, "nothing else is asked for once it is closed"
 
 
-def test_threads_end_when_a_loop_stops_early(client: Client) -> None:
-    async def run() -> None:
-        async with IncidentLoader(client).aconcurrent_lazy_load(2) as documents:
-            async for _ in documents:
-                break
+def test_threads_end_when_a_loop_stops_early(desk: SimulatorServer) -> None:
+    def reading() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name.startswith(("answers", "records-"))]
 
-    asyncio.run(run())
-    for thread in threading.enumerate():
-        if thread.name.startswith(("documents", "answers", "records-")):
-            thread.join(30)
+    async def run(client: Client) -> None:
+        documents = IncidentLoader(client, include_journals=True).aconcurrent_lazy_load(2)
+        await anext(documents)
+        await documents.aclose()
+        for thread in reading():
+            await asyncio.to_thread(thread.join, 30)
             assert not thread.is_alive()
+        assert documents.report.ended == "closed"
+
+    with Client(desk.url, username="admin", password="admin", page_size=5) as client:
+        asyncio.run(run(client))
