@@ -92,27 +92,30 @@ def built(rows: pa.Table) -> Adjacency:
 
 def _nodes(rows: pa.Table) -> tuple[pa.StringArray, pa.StringArray]:
     """The CIs that are named as ends, by sys_id, and their names: where rows differ, the last in the alphabet."""
-    pairs = [_distinct(rows.column(end), rows.column(f"{end}_name")).rename_columns(["id", "name"]) for end in _ENDS]
-    found = pa.concat_tables(pairs)
-    found = found.filter(pc.not_equal(found.column("id"), ""))
-    named = found.group_by("id").aggregate([("name", "max")]).sort_by("id")
-    return _one(named.column("id")), _one(named.column("name_max"))
+    ids = pc.unique(pa.concat_arrays([_dictionary(rows.column(end)).dictionary for end in _ENDS]))
+    ids = ids.filter(pc.not_equal(ids, ""))
+    ids = ids.take(pc.sort_indices(ids))
+    names = [""] * len(ids)
+    for end in _ENDS:
+        named = _dictionary(rows.column(f"{end}_name"))
+        pairs = pa.table({"node": _numbers(rows.column(end), ids), "name": named.indices})
+        pairs = pairs.filter(pc.is_valid(pairs.column("node"))).group_by(["node", "name"]).aggregate([])
+        texts = named.dictionary.take(_one(pairs.column("name"))).to_pylist()
+        for node, name in zip(_ints(pairs.column("node")), texts, strict=True):
+            names[node] = max(names[node], name)
+    return ids, pa.array(names, pa.string())
 
 
 def _types(rows: pa.Table) -> tuple[tuple[RelationType, ...], pa.Array]:
     """The types by label, and the number of each row's type."""
     labels: dict[str, str] = {}
-    for pair in _distinct(rows.column("type"), rows.column("label")).to_pylist():
-        labels[pair["a"]] = max(pair["b"], labels.get(pair["a"], ""))
+    type_, label = (_dictionary(rows.column(name)) for name in ("type", "label"))
+    pairs = pa.table({"type": type_.indices, "label": label.indices}).group_by(["type", "label"]).aggregate([])
+    for pair in pairs.to_pylist():
+        sys_id, name = type_.dictionary[pair["type"]].as_py(), label.dictionary[pair["label"]].as_py()
+        labels[sys_id] = max(name, labels.get(sys_id, ""))
     types = tuple(sorted((RelationType(*each) for each in labels.items()), key=lambda each: (each.label, each.sys_id)))
     return types, _numbers(rows.column("type"), pa.array([each.sys_id for each in types], pa.string()))
-
-
-def _distinct(first: pa.ChunkedArray, second: pa.ChunkedArray) -> pa.Table:
-    """The distinct pairs of two coded columns, as text columns ``a`` and ``b``."""
-    a, b = _dictionary(first), _dictionary(second)
-    pairs = pa.table({"a": a.indices, "b": b.indices}).group_by(["a", "b"]).aggregate([])
-    return pa.table({"a": a.dictionary.take(_one(pairs.column("a"))), "b": b.dictionary.take(_one(pairs.column("b")))})
 
 
 def _numbers(column: pa.ChunkedArray, values: pa.StringArray) -> pa.Array:
@@ -122,7 +125,7 @@ def _numbers(column: pa.ChunkedArray, values: pa.StringArray) -> pa.Array:
 
 
 def _dictionary(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    return column.unify_dictionaries().combine_chunks()
+    return column.chunk(0)
 
 
 def _open(edges: pa.Table, ids: pa.StringArray) -> pa.Table:

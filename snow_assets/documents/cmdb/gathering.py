@@ -14,7 +14,8 @@ from snow_assets.pulls.live import Live, parquet_at, values_of
 
 TABLE: Final = "cmdb_rel_ci"
 FIELDS: Final = ("sys_id", "parent", "child", "type")
-_PORTION: Final = 100_000  # records that wait as Python objects
+_PORTION: Final = 10_000  # records that wait as Python objects
+_TABLES: Final = 64  # that wait to be merged
 
 Record: TypeAlias = Mapping[str, Any]
 Half: TypeAlias = tuple[str, str]  # a field, and "value" or "display_value"
@@ -31,12 +32,12 @@ class Gathering:
         coded = pa.dictionary(pa.int32(), pa.string())
         kinds = [pa.string(), *[coded] * (len(columns) - 1)]
         self.schema = pa.schema(list(zip(columns, kinds, strict=True)))
-        self._waiting: list[tuple[str, ...]] = []
+        self._waiting: list[Record] = []
         self._tables: list[pa.Table] = []
 
     def add(self, record: Record) -> None:
         """One record, read with ``display_value="all"``, or with ``"false"``, which gives no labels."""
-        self._waiting.append(tuple(_shown(record.get(field), half) for field, half in self._halves))
+        self._waiting.append(record)
         if len(self._waiting) == _PORTION:
             self._put_waiting()
 
@@ -55,19 +56,37 @@ class Gathering:
         self._put([pc.fill_null(table.column(name), "") for name in self.schema.names])
 
     def rows(self) -> pa.Table:
-        """All rows; the gathering is empty afterwards."""
+        """All rows, each column in one piece; the gathering is empty afterwards."""
         self._put_waiting()
+        empty = pa.table([pa.array([], field.type) for field in self.schema], schema=self.schema)
         tables, self._tables = self._tables, []
-        return pa.concat_tables([self.schema.empty_table(), *tables]).unify_dictionaries()
+        return _merged([*tables, empty])
 
     def _put_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self._put([pa.array(column, pa.string()) for column in zip(*waiting, strict=True)])
+            columns = [_texts(waiting, field, half) for field, half in self._halves]
+            self._put([pc.fill_null(pa.array(column, pa.string()), "") for column in columns])
 
     def _put(self, columns: Sequence[Any]) -> None:
         coded = [column.dictionary_encode() for column in columns[1:]]
         self._tables.append(pa.table([columns[0], *coded], schema=self.schema))
+        if len(self._tables) == _TABLES:
+            self._tables = [_merged(self._tables)]
+
+
+def _merged(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table, of which each text is there once per column."""
+    table = pa.concat_tables(tables).unify_dictionaries()
+    columns = []
+    for column in table.columns:
+        pieces = column.chunks
+        if not pa.types.is_dictionary(column.type):
+            columns.append(pa.concat_arrays(pieces))
+            continue
+        codes = pa.concat_arrays([piece.indices for piece in pieces])
+        columns.append(pa.DictionaryArray.from_arrays(codes, pieces[0].dictionary))
+    return pa.table(columns, schema=table.schema)
 
 
 def relations() -> Gathering:
@@ -78,10 +97,18 @@ def relations() -> Gathering:
     return Gathering(columns)
 
 
-def _shown(cell: Any, half: str) -> str:
+def _texts(records: Sequence[Record], field: str, half: str) -> list[Any]:
+    """One half of a field of all records; ``None`` for what a record lacks."""
+    try:
+        return [record[field][half] for record in records]
+    except (KeyError, TypeError):  # a field is hidden, or cells are plain text
+        return [_shown(record.get(field), half) for record in records]
+
+
+def _shown(cell: Any, half: str) -> Any:
     if isinstance(cell, Mapping):
-        return str(cell.get(half) or "")
-    return "" if half == "display_value" else str(cell or "")
+        return cell.get(half)
+    return None if half == "display_value" else cell
 
 
 def _column(table: pa.Table, field: str, half: str) -> Any:
