@@ -91,6 +91,7 @@ def test_after_closing_nothing_is_asked_for_but_what_was_in_flight(
     until(lambda: turnstile.held == client.governor.snapshot()["limit"] and turnstile.held > 0)
     asked = turnstile.pages
     assert asked <= 1 + 4
+    assert records.report.requests == len(instance.requests), "told while ranges are under way"
     threads = crew()
     records.close()
     turnstile.let(100)
