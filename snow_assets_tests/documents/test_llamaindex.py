@@ -107,7 +107,9 @@ def test_models_are_told_what_reads_and_embeddings_what_tells_records_apart(clie
     assert "sys_updated_on" not in embedded
 
 
-def test_metadata_leave_room_in_small_chunks(client: Client) -> None:
+def test_metadata_leave_room_in_small_chunks(client: Client, instance: SimulatorServer) -> None:
+    first = instance.sim.rows("incident")[0]["sys_id"]
+    instance.sim.update("incident", first, short_description=f"{WORDS}. " * 60)
     splitter = SentenceSplitter(chunk_size=256, chunk_overlap=20)
     wide = ServiceNowTableReader(client, "incident", include_raw=True).load_data(limit=5)
     long = adapters.ServiceNowKBReader(client, include_raw=True).load_data(limit=5)
