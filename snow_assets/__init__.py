@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snow_assets.config import Credentials
     from snow_assets.documents.cmdb.graph import RelationGraph
+    from snow_assets.documents.declared import write_documents
     from snow_assets.documents.document import Document
+    from snow_assets.documents.exported import documents_changes, read_documents
     from snow_assets.documents.loaders import (
         AttachmentLoader,
         CatalogLoader,
@@ -57,10 +59,13 @@ __all__ = [
     "Report",
     "TableLoader",
     "__version__",
+    "documents_changes",
     "files",
     "lazy_pull_to",
     "pull_to",
     "read",
+    "read_documents",
+    "write_documents",
 ]
 
 _WHERE = {
@@ -82,10 +87,13 @@ _WHERE = {
     "RelationshipLoader": "snow_assets.documents.loaders",
     "Report": "snow_assets.servicenow.records",
     "TableLoader": "snow_assets.documents.loaders",
+    "documents_changes": "snow_assets.documents.exported",
     "files": "snow_assets.reader",
     "lazy_pull_to": "snow_assets.pulls.library",
     "pull_to": "snow_assets.pulls.library",
     "read": "snow_assets.reader",
+    "read_documents": "snow_assets.documents.exported",
+    "write_documents": "snow_assets.documents.declared",
 }
 """The module of each public name. It is imported when the name is asked for, so that a part does not import all."""
 

@@ -21,7 +21,7 @@ from snow_assets.pulls import Landing
 from snow_assets.resources import LandingResource
 
 VALID = "valid"
-SAMPLE = 4_000  # characters of the document that is shown
+SAMPLE = 1_500  # characters of the document that is shown
 Event = dg.MaterializeResult[None] | dg.AssetCheckResult
 
 
@@ -96,13 +96,14 @@ def _metadata(found: Export, landing: Landing) -> dict[str, dg.MetadataValue]:
     return {
         "dagster/row_count": dg.MetadataValue.int(found.rows),
         **{name: dg.MetadataValue.int(getattr(found, name)) for name in ("added", "changed", "deleted", "unchanged")},
+        "plan_id": dg.MetadataValue.text(found.plan),
         "export": dg.MetadataValue.text(found.export),
         "previous": dg.MetadataValue.text(found.previous or "none"),
         "new_recipe": dg.MetadataValue.bool(found.new_recipe),
         "written": dg.MetadataValue.bool(found.written),
         **{f"plan of {name}": dg.MetadataValue.text(plan) for name, plan in found.beside.items()},
-        **({"sample": dg.MetadataValue.md(_sample_md(sample))} if sample else {}),
         **files_metadata(found.files),
+        **({"sample": dg.MetadataValue.md(_sample_md(sample))} if sample else {}),
     }
 
 

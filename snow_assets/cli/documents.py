@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -38,24 +37,18 @@ def documents(app: App, name: str, again: bool, changes_since: str | None) -> No
             )
         _print_changes(app, name, changes_since)
         return
-    from snow_assets.config import PullConfig
-    from snow_assets.documents.declared import export_declared, other_plans
-    from snow_assets.documents.export import home_of
-    from snow_assets.pulls import lease
-    from snow_assets.pulls.live import live_rows
+    from snow_assets.documents.declared import write_documents
 
     landing = app.landing(app.known(name))
-    live = live_rows(landing)  # nothing is made where nothing is published
     declared = app.declared.pulls.get(landing.pull) if app.declared else None
-    pull = declared or PullConfig(name=landing.pull, table=landing.read_plan(live.plan).table)
-    other_plans(pull, landing)
-    with lease(home_of(landing), f"snow-assets documents, process {os.getpid()}"):
-        found = export_declared(pull, landing, again=again)
+    wanted = declared.documents if declared else None
+    data, holder = app.environment.data_dir, "snow-assets documents"
+    found = write_documents(landing.pull, wanted, data=data, again=again, holder=holder)
     since = f" since {found.previous}" if found.previous else ""
     figures = ", ".join(f"{getattr(found, kind):,} {kind}" for kind in ("added", "changed", "deleted", "unchanged"))
-    data = {name: value for name, value in asdict(found).items() if name != "history"}
+    told = {field: value for field, value in asdict(found).items() if field != "history"}
     lines = [f"{found.rows:,} documents, export {found.export}", f"{figures}{since}"]
-    app.result(data, [*lines, *(file.location for file in found.files)])
+    app.result(told, [*lines, *(file.location for file in found.files)])
 
 
 def _print_changes(app: App, name: str, since: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Unpack
@@ -10,15 +11,16 @@ from typing import Unpack
 import msgspec
 
 from snow_assets import __version__
-from snow_assets.config import DocumentsConfig, PullConfig
+from snow_assets.config import DocumentsConfig, Environment, PullConfig
 from snow_assets.documents.document import Document
-from snow_assets.documents.export import Export, Source, export_documents
+from snow_assets.documents.export import Export, Source, export_documents, home_of
 from snow_assets.documents.loader import Loader, Options
 from snow_assets.documents.loaders import CMDBLoader, TableLoader
 from snow_assets.documents.published import Published
 from snow_assets.documents.recipes import RECIPES, Recipe, recipe_of
 from snow_assets.errors import ConfigError
 from snow_assets.pulls.landing import Landing
+from snow_assets.pulls.lease import lease
 from snow_assets.pulls.live import live_rows
 from snow_assets.reader import data_of
 
@@ -31,6 +33,30 @@ class _RecipeLoader(Loader):
     ) -> None:
         self.recipe = recipe
         super().__init__(published, "", fields, **options)
+
+
+def write_documents(
+    pull: str,
+    wanted: DocumentsConfig | None = None,
+    *,
+    data: str | None = None,
+    again: bool = False,
+    holder: str = "write_documents",
+) -> Export:
+    """Export the published rows of ``pull`` as documents, as ``wanted`` says, and what changed since the last time.
+
+    ``data`` is the folder or URL of the landings; ``SNOW_DATA_DIR`` (``data``) when left out. What was exported before
+    is told as it is; ``again`` writes every file anew. ``holder`` tells others who is at it.
+
+    Raises ``ConfigError`` where something is not published, ``PlanIncomplete`` where there is not one document for
+    each row, ``LeaseHeld`` where somebody else writes them, and ``LandingError`` for the disk.
+    """
+    landing = Landing.open(data or Environment.load().data_dir, pull)
+    table = landing.read_plan(live_rows(landing).plan).table
+    declared = PullConfig(name=pull, table=table, documents=wanted or DocumentsConfig())
+    other_plans(declared, landing)  # nothing is made where something is not published
+    with lease(home_of(landing), f"{holder}, process {os.getpid()}"):
+        return export_declared(declared, landing, again=again)
 
 
 def export_declared(pull: PullConfig, landing: Landing, *, again: bool = False) -> Export:

@@ -128,7 +128,7 @@ def test_documents_follow_the_rows_and_the_journals_and_show_what_changed(place:
     assert changes(found) == {ids[3]: "changed", ids[4]: "deleted", new: "added"}
 
     entry = {"element_id": ids[5], "name": "incident", "element": "comments", "value": "It works again."}
-    sim.insert("sys_journal_field", sys_created_on="2026-11-20 10:00:00", sys_created_by="someone", **entry)
+    sim.insert("sys_journal_field", {**entry, "sys_created_on": "2026-11-20 10:00:00", "sys_created_by": "someone"})
     found = shown(place.publish("journals"))
     assert found is not None
     assert changes(found) == {ids[5]: "changed"}
