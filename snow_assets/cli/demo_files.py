@@ -22,6 +22,7 @@ pulls:
     query: stateIN6,7^close_notesISNOTEMPTY^sys_updated_on>=javascript:gs.daysAgoStart(730)
     fields: [sys_id, number, short_description, close_notes, state, priority, urgency, impact,
              assignment_group, caller_id, assigned_to, opened_at, resolved_at]
+    documents: true            # text and metadata for an index, and what changed since the last time
     description: What was solved, and how. A corpus for recommendations.
 
   incidents_active:
