@@ -16,6 +16,7 @@ import snow_assets
 from snow_assets.config import load_settings
 from snow_assets.errors import ConfigError, ForbiddenError, LeaseHeld, PlanIncomplete, PublishRefused, SnowError
 from snow_assets.pulls import Failed, Landed, Plan, Slice, land_slices, library, published, pull_status
+from snow_assets.pulls.declared import place_of_pull
 from snow_assets.pulls.lease import lease_holder
 from snow_assets.pulls.library import lazy_pull_to, pull_to
 from snow_assets.pulls.progress import Progress
@@ -221,6 +222,20 @@ def test_a_path_ends_in_the_name_of_a_pull(client: Client, wrong: str) -> None:
     with pytest.raises(ConfigError) as failure:
         pull_to(wrong, client, table="incident")
     assert failure.value.key == "path"
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("incidents", (".", "incidents")),
+        ("/data/incidents/", ("/data", "incidents")),
+        (Path("data") / "incidents", ("data", "incidents")),
+        ("s3://bucket/data/incidents", ("s3://bucket/data", "incidents")),
+        ("file:///data/incidents", ("file:///data", "incidents")),
+    ],
+)
+def test_a_path_is_the_folder_of_landings_and_a_name(path: str | Path, place: tuple[str, str]) -> None:
+    assert place_of_pull(path) == place
 
 
 def test_a_pull_of_pulls_yaml_is_given_whole_and_under_its_name(
