@@ -26,6 +26,7 @@ from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import Reading
 from snow_assets.simulator import SimulatorServer
 from snow_assets.simulator.fault_kinds import KINDS
+from snow_assets_tests.servicenow.awaited import AwaitedClient
 from snow_assets_tests.servicenow.conftest import ClientFactory
 
 # kind of the simulator -> names in our table of which one is counted
@@ -137,7 +138,7 @@ def waiting(kind: str) -> dict[str, tuple[float, float]]:
     return QUICK if kind in HANGS else PATIENT
 
 
-def read(client: Client, tally: Tally) -> list[str]:
+def read(client: Client | AwaitedClient, tally: Tally) -> list[str]:
     """The sys_ids of all incidents, through the range reader."""
     reading = Reading("incident", EncodedQuery(), FIELDS, "all", 50, StructDecoder(FIELDS), client.policy)
     pages: list[Page] = []
