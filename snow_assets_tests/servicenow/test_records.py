@@ -142,11 +142,12 @@ def test_a_lost_right_is_never_a_mere_warning(method: str, client: Client, insta
 
 
 @both
+@pytest.mark.parametrize("after", [8, 11, 14, 17])  # while ranges are looked for, or read
 def test_an_outage_is_never_a_mere_warning_and_is_named(
-    method: str, client_of: ClientFactory, instance: SimulatorServer
+    method: str, after: int, client_of: ClientFactory, instance: SimulatorServer
 ) -> None:
     client = client_of(max_wait=0.2, max_workers=4)
-    instance.faults.add(kind="html_503", after=8)
+    instance.faults.add(kind="html_503", after=after)
     records = ask(client, method, page_size=20, on_incomplete="warn")
     with pytest.raises(InstanceUnavailable):  # in no thread's words for it, Cancelled
         list(records)
