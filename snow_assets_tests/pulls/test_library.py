@@ -437,7 +437,7 @@ def test_progress_is_told_of_this_pull_alone(client: Client, path: Path) -> None
     assert {event.pull for event in theirs} == {"others"}
 
 
-def test_an_event_loop_runs_on_while_pulls_land_in_threads(client: Client, path: Path) -> None:
+def test_pulls_land_in_threads_beside_an_event_loop(client: Client, path: Path) -> None:
     async def main() -> list[int]:
         pulls = [
             asyncio.to_thread(
