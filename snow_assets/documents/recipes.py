@@ -20,6 +20,38 @@ _FIRST: Final = (
 )  # fmt: skip
 
 
+_TASK: Final[tuple[Line, ...]] = (
+    ("State", "state"),
+    ("Priority", "priority"),
+)
+_PEOPLE: Final[tuple[Line, ...]] = (
+    ("Assigned to", "assigned_to"),
+    ("Assignment group", "assignment_group"),
+)
+_THING: Final[tuple[Line, ...]] = (
+    ("Configuration item", "cmdb_ci"),
+    ("Service", "business_service"),
+)
+_ENDING: Final[tuple[Line, ...]] = (
+    ("Opened", "opened_at"),
+    ("Resolved", "resolved_at"),
+    ("Closed", "closed_at"),
+)
+
+_LABELS: Final = {field: label for label, field in (*_TASK, *_PEOPLE, *_THING, *_ENDING)}
+_SHORT: Final = {
+    "ci": "CI",
+    "kb": "KB",
+    "sla": "SLA",
+    "ip": "IP",
+    "fqdn": "FQDN",
+    "url": "URL",
+    "cab": "CAB",
+    "os": "OS",
+}
+_PREFIXES: Final = ("sys_", "cmn_", "core_", "sc_", "u_")
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How a record of ``table`` reads.
@@ -85,9 +117,16 @@ class Recipe:
 
 def label_of(field: str) -> str:
     """A field's name as a label: ``u_first_name`` is "First name", ``caller_id.email`` "Caller email"."""
-    words = [part.removeprefix("u_").removesuffix("_id") for part in field.split(".")]
-    text = " ".join(words).replace("_", " ").strip()
+    if field in _LABELS:
+        return _LABELS[field]
+    words = " ".join(part.removeprefix("u_").removesuffix("_id") for part in field.split(".")).replace("_", " ")
+    text = " ".join(_SHORT.get(word, word) for word in words.split())
     return text[:1].upper() + text[1:] if text else field
+
+
+def kind_of(table: str) -> str:
+    """What a record of a table is called: of ``sys_user`` "User", of ``cmn_location`` "Location"."""
+    return label_of(next((table.removeprefix(each) for each in _PREFIXES if table.startswith(each)), table))
 
 
 def in_sensible_order(fields: list[str]) -> Iterator[str]:
@@ -95,24 +134,6 @@ def in_sensible_order(fields: list[str]) -> Iterator[str]:
     yield from (field for field in _FIRST if field in fields)
     yield from (field for field in fields if field not in _FIRST)
 
-
-_TASK: Final[tuple[Line, ...]] = (
-    ("State", "state"),
-    ("Priority", "priority"),
-)
-_PEOPLE: Final[tuple[Line, ...]] = (
-    ("Assigned to", "assigned_to"),
-    ("Assignment group", "assignment_group"),
-)
-_THING: Final[tuple[Line, ...]] = (
-    ("Configuration item", "cmdb_ci"),
-    ("Service", "business_service"),
-)
-_ENDING: Final[tuple[Line, ...]] = (
-    ("Opened", "opened_at"),
-    ("Resolved", "resolved_at"),
-    ("Closed", "closed_at"),
-)
 
 _INCIDENT: Final = Recipe(
     "incident",
@@ -350,4 +371,4 @@ def recipe_of(table: str) -> Recipe:
         return found
     if table.startswith("cmdb_ci_"):
         return replace(_CI, table=table)
-    return Recipe(table, label_of(table), title=("number", "name"))
+    return Recipe(table, kind_of(table), title=("number", "name", "short_description"))

@@ -169,7 +169,7 @@ def test_a_journal_entry_is_its_text(client: Client, desk: SimulatorServer) -> N
 
 def test_a_table_that_nobody_described_shows_what_reads_as_text(client: Client) -> None:
     document = TableLoader(client, "sys_user", "user_nameSTARTSWITHa^emailISNOTEMPTY").load(limit=1)[0]
-    assert document.page_content.startswith(f"Sys user {document.metadata['name']}\n")
+    assert document.page_content.startswith(f"User {document.metadata['name']}\n")
     assert f"Email: {document.metadata['email']}" in document.page_content
     assert isinstance(document.metadata["active"], bool)
     assert "Active" not in document.page_content
