@@ -76,6 +76,7 @@ async def _told(
                 for record in delivery.records(page):
                     yield record
                 del page  # or it would be held until the next one has come
+                await asyncio.sleep(0)  # pages that wait already would keep other tasks from their turn
     if figures.ended == "incomplete":
         warn_incomplete(figures.report())
 
