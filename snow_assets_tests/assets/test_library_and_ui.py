@@ -145,6 +145,7 @@ def test_python_finishes_what_dagster_began_and_its_ui_heals_by_adoption(locatio
     assert location.server.requests.total == 0
 
 
+@pytest.mark.slow
 def test_the_next_plan_of_dagster_follows_the_one_that_python_published(location: Location) -> None:
     with client_of(location) as client:
         first = pull_to(path_of(location), client, pull=location.pull)
