@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ssl
 import time
+import weakref
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ import urllib3.response
 import urllib3.util.ssl_
 from aiohttp.connector import Connection
 from aiohttp.resolver import ThreadedResolver
+from urllib3.util.wait import wait_for_read
 from yarl import URL
 
 from snow_assets.errors import ConfigError
@@ -195,7 +197,7 @@ async def _blocks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 async def _store(response: aiohttp.ClientResponse, sink: Sink) -> Stored:
-    with await asyncio.to_thread(Taking(sink).__enter__) as taking:
+    with Taking(sink) as taking:
         async for block in _blocks(response):
             if taking.left <= 0:
                 break
@@ -204,14 +206,25 @@ async def _store(response: aiohttp.ClientResponse, sink: Sink) -> Stored:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Gives no connection on which something came unasked: it would be taken for the next answer."""
+    """Gives no kept connection on which something came unasked: it would be taken for the next answer."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._used: weakref.WeakSet[asyncio.BaseProtocol] = weakref.WeakSet()
 
     async def connect(self, *args: Any, **settings: Any) -> Connection:
         while True:
             connection = await super().connect(*args, **settings)
-            if connection.protocol is None or not connection.protocol.should_close:
-                return connection
+            protocol = connection.protocol
+            if protocol is None or protocol not in self._used:
+                break
+            waiting = connection.transport and connection.transport.get_extra_info("socket")
+            if not protocol.should_close and not (waiting and wait_for_read(waiting, 0.0)):
+                break
             connection.close()
+        if protocol is not None:
+            self._used.add(protocol)
+        return connection
 
 
 def _through(proxy: str | None, headers: dict[str, str], scheme: str) -> Mapping[str, Any]:

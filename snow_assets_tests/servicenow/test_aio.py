@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
+import hashlib
 import json
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from snow_assets.config import Credentials
-from snow_assets.errors import Cancelled, ConfigError, ForbiddenError, SnowError
-from snow_assets.servicenow import account
+from snow_assets.errors import Cancelled, ConfigError, ForbiddenError, LandingError, SnowError
+from snow_assets.servicenow import account, attachments
 from snow_assets.servicenow.aio import AsyncClient
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.exchange import Answer, Request, Tally
@@ -411,3 +414,21 @@ def test_without_aiohttp_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(ConfigError, match=r"snow_assets\[async\]"):
         AsyncClient("https://acme.service-now.com", ADMIN)
+
+
+def test_a_file_goes_to_the_disk(tmp_path: Path) -> None:
+    data = b"0123456789abcdef" * 100_000
+    wanted = attachments.described("a" * 32, str(len(data)), hashlib.sha256(data).hexdigest())
+
+    def script(_: Asked, connection: Connection) -> None:
+        connection.answer(200, gzip.compress(data, 1), Content_Encoding="gzip", Content_Type="text/plain")
+
+    async def use(client: AsyncClient) -> None:
+        fetched = await client.arun(attachments.download(wanted, tmp_path / "file", client.policy, Tally()))
+        assert (fetched.size, fetched.proven) == (len(data), True)
+        with pytest.raises(LandingError, match="cannot be written"):
+            await client.arun(attachments.download(wanted, tmp_path / "no" / "file", client.policy, Tally()))
+
+    with scripted(script) as server:
+        using(server.url, use)
+    assert (tmp_path / "file").read_bytes() == data
