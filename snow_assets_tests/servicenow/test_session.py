@@ -380,17 +380,19 @@ def test_a_secret_that_no_header_can_hold_is_refused_unseen(secret: str) -> None
 
 
 def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(kind: Kind) -> None:
-    sent = threading.Event()
+    taken, sent = threading.Event(), threading.Event()
 
     def script(_: Asked, connection: Connection) -> None:
         if len(server.asked) > 1:
             connection.answer(200, b"{}   ")
             return
         connection.answer(200, ROW)
+        taken.wait(10)
         connection.answer(200, b"[]   ")
         sent.set()
 
     with scripted(script) as server, kind(server.url, BASIC) as transport:
         assert transport.send(PAGE).body == ROW
+        taken.set()
         assert sent.wait(10)
         assert transport.send(PAGE).body == b"{}   "
