@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 
 from snow_assets import AsyncClient, Client, Document, IncidentLoader, pull_to
-from snow_assets.documents.langchain import ServiceNowIncidentLoader
-from snow_assets.documents.llamaindex import ServiceNowIncidentReader
 from snow_assets.errors import RunAgain
 from snow_assets.simulator import Simulator, SimulatorServer
 
@@ -137,6 +135,8 @@ def test_what_changed_since_yesterday(instance: SimulatorServer, signed_in: dict
 def test_langchain_gets_its_own_documents(instance: SimulatorServer, signed_in: dict[str, Any]) -> None:
     from langchain_core.documents import Document as OfLangChain
 
+    from snow_assets.documents.langchain import ServiceNowIncidentLoader
+
     async def load() -> list[OfLangChain]:
         async with AsyncClient(**signed_in) as conn:
             return await ServiceNowIncidentLoader(connection=conn, query="active=true").aload()
@@ -148,6 +148,8 @@ def test_langchain_gets_its_own_documents(instance: SimulatorServer, signed_in: 
 
 def test_llamaindex_gets_its_own_documents(instance: SimulatorServer, signed_in: dict[str, Any]) -> None:
     from llama_index.core.schema import Document as OfLlamaIndex
+
+    from snow_assets.documents.llamaindex import ServiceNowIncidentReader
 
     since = datetime.now(UTC) - timedelta(days=1)
 
