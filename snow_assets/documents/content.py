@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
+from html import unescape
 from typing import Any, Final
 
 import jinja2
@@ -16,8 +18,10 @@ from snow_assets.errors import ConfigError
 from snow_assets.extras import need
 
 _MARKUP: Final = re.compile(r"<[a-zA-Z!/]|&\w+;|&#")
-_BLANKS: Final = re.compile(r"\n\s*\n\s*\n+")
-_TRAILING: Final = re.compile(r"[^\S\n]+$", re.MULTILINE)
+_BLANKS: Final = re.compile(r"\n{3,}")
+_TAG: Final = re.compile(r"<[^<>]*>")
+_SECTION: Final = re.compile(r"<!\[(?!CDATA\[)[^\]<>]*\]>|<\?xml[^>]*>")  # Word's conditions; a prolog
+_DEEPEST: Final = 100  # levels; what is nested deeper is read without its structure
 _NOT_READ: Final = ("script", "style", "head", "template", "noscript", "iframe", "object")
 JOURNAL_HEADING: Final = "Journal"
 
@@ -29,18 +33,41 @@ def html_to_text(html: str) -> str:
     """
     if not _MARKUP.search(html):
         return html.strip()
-    soup = need("bs4", "documents").BeautifulSoup(html, "html.parser")
+    if "<" not in html:
+        return tidy(unescape(html).replace("\xa0", " "))
+    bs4 = need("bs4", "documents")
+    try:
+        soup = bs4.BeautifulSoup(_SECTION.sub("", html), "html.parser")
+    except bs4.ParserRejectedMarkup:  # it is no HTML; its words are kept
+        return tidy(unescape(_TAG.sub(" ", html)).replace("\xa0", " "))
     for tag in soup(_NOT_READ):
         tag.decompose()
     for image in soup("img"):
         image.replace_with(image.get("alt") or "")
-    text: str = _converter().convert_soup(soup)
-    return tidy(text.replace("\xa0", " "))
+    return tidy(_read(soup).replace("\xa0", " "))
 
 
 def tidy(text: str) -> str:
     """Without blanks at the ends of lines, and with one blank line at most."""
-    return _BLANKS.sub("\n\n", _TRAILING.sub("", text.replace("\r\n", "\n"))).strip()
+    lines = (line.rstrip() for line in text.replace("\r\n", "\n").split("\n"))
+    return _BLANKS.sub("\n\n", "\n".join(lines)).strip()
+
+
+def _read(soup: Any) -> str:
+    """As Markdown; where that would take more stack than there is, or a tag makes no sense, the words alone."""
+    if not _is_deep(soup):
+        with suppress(ValueError):
+            return str(_converter().convert_soup(soup))
+    return str(soup.get_text("\n"))
+
+
+def _is_deep(soup: Any) -> bool:
+    levels = {id(soup): 0}
+    for tag in soup.find_all(True):
+        levels[id(tag)] = level = levels[id(tag.parent)] + 1
+        if level > _DEEPEST:
+            return True
+    return False
 
 
 @cache
