@@ -72,8 +72,6 @@ _SHAPE = ("components", "largest", "cyclic")
 def _metadata(found: GraphExport) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(found.figures.relations),
-        "plan_id": dg.MetadataValue.text(found.plan),
-        "written": dg.MetadataValue.bool(found.changed),
         **{name: dg.MetadataValue.int(figure) for name, figure in found.figures.as_dict().items()},
         **{name: dg.MetadataValue.int(getattr(found, name)) for name in _SHAPE},
     }
@@ -82,4 +80,6 @@ def _metadata(found: GraphExport) -> dict[str, dg.MetadataValue]:
         metadata["cis"] = dg.MetadataValue.text(
             f"{found.cis}, plan {found.cis_plan}" if found.cis_plan else f"{found.cis} has published nothing yet"
         )
+    metadata["plan_id"] = dg.MetadataValue.text(found.plan)
+    metadata["written"] = dg.MetadataValue.bool(found.changed)
     return metadata | files_metadata(found.files)

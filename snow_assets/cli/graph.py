@@ -86,8 +86,10 @@ def _walk(
     app: App, pull: str, cis: str | None, start: str, direction: Any, depth: int | None, types: Sequence[str]
 ) -> None:
     from snow_assets.documents.cmdb import RelationGraph
+    from snow_assets.documents.cmdb.export import published_cis
 
-    found = RelationGraph.from_published(pull, app.environment.data_dir, cis=cis)
+    known = cis if published_cis(app.landing(pull), cis) else None  # relations are walked without them, too
+    found = RelationGraph.from_published(pull, app.environment.data_dir, cis=known)
     sys_id = _one(found, start)
     try:
         steps = list(found.traverse(sys_id, direction=direction, depth=depth, types=types or None))
@@ -120,9 +122,9 @@ def _one(found: RelationGraph, start: str) -> str:
     if len(called) == 1:
         return called[0]
     if not called:
-        raise ConfigError(
-            "no CI that has relations is called so", key="--from", value=start, hint="see: snow-assets sql"
-        )
+        near = found.names_like(start, _MOST)
+        hint = f"alike are: {', '.join(near)}" if near else "see the file of nodes, or give a sys_id"
+        raise ConfigError("no CI that has relations is called so", key="--from", value=start, hint=hint)
     more = f" and {len(called) - _MOST:,} more" if len(called) > _MOST else ""
     hint = f"give a sys_id: {', '.join(called[:_MOST])}{more}"
     raise ConfigError(f"{len(called):,} CIs are called so", key="--from", value=start, hint=hint)

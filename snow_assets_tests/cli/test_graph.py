@@ -102,6 +102,8 @@ def test_a_walk_in_json_has_each_step_with_its_relation(here: Folder) -> None:
     ("options", "told"),
     [
         (("--from", "nobody"), "no CI that has relations is called so"),
+        (("--from", "LIKE"), "called so (alike are: START"),
+        (("--cis", "relations"), "cis 'relations': lands neither classes nor states of CIs"),
         (("--depth", "2"), "give --from"),
         (("--from", "START", "--again"), "leave one of them out"),
         (("--from", "START", "--type", "Loves"), "--type 'Loves': no relation is of such a type (there are: "),
@@ -112,11 +114,26 @@ def test_a_walk_in_json_has_each_step_with_its_relation(here: Folder) -> None:
 def test_what_cannot_be_meant_is_told_on_one_line(here: Folder, options: tuple[str, ...], told: str) -> None:
     graph = graph_in(here)
     names = [graph.name(sys_id) for sys_id in graph]
-    meant = {"START": start_in(graph), "TWIN": next(name for name in names if name and names.count(name) > 1)}
+    start = start_in(graph)
+    meant = {"START": start, "TWIN": next(name for name in names if name and names.count(name) > 1)}
+    meant["LIKE"] = graph.name(start)[:-1].upper()
+    told = told.replace("START", graph.names_like(meant["LIKE"], 1)[0])
     done = here.call("graph", "relations", *(meant.get(each, each) for each in options))
     assert (done.code, done.out) == (2, "")
     assert told in done.err
     assert done.err.count("\n") == 1
+
+
+def test_relations_are_walked_before_their_cis_are_published(
+    here: Folder, tmp_path: Path, server: SimulatorServer
+) -> None:
+    early = Folder(tmp_path, variables_of(server))
+    early.write(PULLS)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "relations").symlink_to(here.path / "data" / "relations")
+    start = start_in(graph_in(here))
+    done = early.call("graph", "relations", "--from", start, "--depth", "1", "--json")
+    assert (done.code, done.json["sys_id"], "class" in done.json) == (0, start, False)
 
 
 def test_a_pull_of_another_table_has_no_graph(here: Folder, tmp_path: Path, server: SimulatorServer) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from snow_assets.documents.cmdb import files
 from snow_assets.documents.cmdb.graph import RelationGraph
+from snow_assets.documents.cmdb.items import must_be_cis
 from snow_assets.documents.cmdb.relations import GraphFigures
 from snow_assets.errors import ConfigError, PlanIncomplete
 from snow_assets.pulls.exports import ExportFile, Parts, Written, are_there, prune, read_manifest, write_manifest
@@ -72,11 +73,11 @@ def export_graph(landing: Landing, *, cis: str | None = None, again: bool = Fals
     each anew. The graph is in memory meanwhile. Whoever calls this holds the lease of ``home_of(landing)``, or the
     pull's.
 
-    Raises ``ConfigError`` where nothing is published or it is not of ``cmdb_rel_ci``, ``PlanIncomplete`` where its
-    relations are not those that were published, and ``LandingError`` for the disk.
+    Raises ``ConfigError`` where nothing is published, it is not of ``cmdb_rel_ci``, or ``cis`` lands nothing of CIs,
+    ``PlanIncomplete`` where its relations are not those that were published, and ``LandingError`` for the disk.
     """
     live = live_rows(landing)
-    items = _published(landing, cis)
+    items = published_cis(landing, cis)
     cis_plan = items.plan if items else ""
     store = home_of(landing).store
     known = read_graph(landing)
@@ -115,14 +116,15 @@ def export_graph(landing: Landing, *, cis: str | None = None, again: bool = Fals
     return replace(export, changed=True)
 
 
-def _published(landing: Landing, cis: str | None) -> Live | None:
-    """What the pull of CIs has published, if anything."""
+def published_cis(landing: Landing, cis: str | None) -> Live | None:
+    """What the pull of CIs beside ``landing`` has published, if anything. Raises ``ConfigError`` where it is no CIs."""
     if cis is None:
         return None
     try:
-        return live_rows(Landing.open(data_of(landing), cis))
+        live = live_rows(Landing.open(data_of(landing), cis))
     except ConfigError:
         return None
+    return must_be_cis(live)
 
 
 def _next_name(known: GraphExport | None, plan: str) -> str:

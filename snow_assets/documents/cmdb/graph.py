@@ -14,7 +14,7 @@ from snow_assets.config import Environment
 from snow_assets.documents.cmdb import files
 from snow_assets.documents.cmdb.adjacency import Adjacency, built
 from snow_assets.documents.cmdb.gathering import FIELDS, TABLE, Record, relations
-from snow_assets.documents.cmdb.items import Items, aitems_of, items_of, published_items
+from snow_assets.documents.cmdb.items import Items, aitems_of, items_of, must_be_cis, published_items
 from snow_assets.documents.cmdb.relations import GraphFigures, Relation, RelationsOf, RelationType, Step
 from snow_assets.documents.cmdb.shape import Shape, shape_of
 from snow_assets.documents.cmdb.traversal import DIRECTIONS, Direction, chosen, neighbours, reached
@@ -118,7 +118,7 @@ class RelationGraph:
         gathering.add_published(live)
         graph = cls(built(gathering.rows()))
         if isinstance(cis, str):
-            return graph._with(published_items(live_rows(Landing.open(data, cis))))
+            return graph._with(published_items(must_be_cis(live_rows(Landing.open(data, cis)))))
         return graph if cis is None else graph.with_cis(cis)
 
     @classmethod
@@ -191,6 +191,13 @@ class RelationGraph:
         found: list[str] = self._graph.ids.filter(pc.equal(self._graph.names, name)).to_pylist() if name else []
         return found
 
+    def names_like(self, text: str, most: int = 5) -> list[str]:
+        """At most so many names of CIs that have relations in which ``text`` stands, in any case of letters."""
+        if not text.strip():
+            return []
+        found = pc.unique(self._graph.names.filter(pc.match_substring(self._graph.names, text, ignore_case=True)))
+        return sorted(found.to_pylist(), key=lambda name: (len(name), name))[:most]
+
     def attributes(self, sys_id: str) -> dict[str, str]:
         """What is known of a CI by ``cis``: ``class``, ``class_label``, ``status``; without what is unknown."""
         node = self._graph.find(sys_id)
@@ -237,7 +244,7 @@ class RelationGraph:
     def edges(self) -> pa.Table:
         """A row per relation by parent, type, child and sys_id; at the end those that lack an end, which is null.
 
-        Columns, all text: ``sys_id, parent, parent_name, child, child_name, type, parent_descriptor,
+        Columns, all text: ``sys_id, parent, parent_name, child, child_name, type, label, parent_descriptor,
         child_descriptor``.
         """
         return pa.concat_tables(list(files.edge_tables(self._graph)))

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snow_assets.documents.cmdb.gathering import Gathering, Half, Record
+from snow_assets.errors import ConfigError
 from snow_assets.pulls.live import Live
 
 CI_FIELDS: Final = ("sys_id", "sys_class_name", "operational_status", "install_status")
@@ -64,6 +65,14 @@ async def aitems_of(cis: AsyncIterable[Record]) -> pa.Table:
     async for record in cis:
         gathering.add(record)
     return _found(gathering)
+
+
+def must_be_cis(live: Live) -> Live:
+    """What a pull of CIs has published. Raises ``ConfigError`` where that tells nothing of them."""
+    if not set(CI_FIELDS[1:]) & set(live.fields):
+        hint = f"name a pull of cmdb_ci that lands {', '.join(CI_FIELDS[1:])}"
+        raise ConfigError("lands neither classes nor states of CIs", key="cis", value=live.pull, hint=hint)
+    return live
 
 
 def published_items(live: Live) -> pa.Table:
