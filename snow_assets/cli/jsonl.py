@@ -35,10 +35,11 @@ def jsonl(app: App, name: str, out: Path | None) -> None:
 
 
 def _lines(app: App, name: str) -> Iterator[bytes]:
+    """Nothing is looked for before the first line is asked for: a wrong --out is told first."""
     from snow_assets.pulls.records import json_lines
     from snow_assets.reader import dataset_of, records_of
 
     landing = app.landing(app.known(name))
     dataset = dataset_of(landing)
     note_behind(landing, dataset)
-    return json_lines(records_of(landing, dataset))
+    yield from json_lines(records_of(landing, dataset))
