@@ -52,6 +52,11 @@ class Cell(NamedTuple):
             return readable(self.value)
         if self.label and _DATE.fullmatch(self.value):
             return self.value
+        return self.plain
+
+    @property
+    def plain(self) -> str:
+        """What is written in a field that holds words, word for word."""
         return self.label or ("" if self.is_reference else self.value)
 
     @property

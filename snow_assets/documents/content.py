@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
@@ -10,10 +11,11 @@ from html import unescape
 from typing import Any, Final
 
 import jinja2
+from jinja2 import meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
 from snow_assets.documents.cells import Cell, Record, cell_of
-from snow_assets.documents.recipes import Recipe, in_sensible_order, label_of
+from snow_assets.documents.recipes import Recipe, in_sensible_order, is_plain, label_of
 from snow_assets.errors import ConfigError
 from snow_assets.extras import need
 
@@ -24,6 +26,7 @@ _SECTION: Final = re.compile(r"<!\[(?!CDATA\[)[^\]<>]*\]>|<\?xml[^>]*>")  # Word
 _DEEPEST: Final = 100  # levels; what is nested deeper is read without its structure
 _NOT_READ: Final = ("script", "style", "head", "template", "noscript", "iframe", "object")
 JOURNAL_HEADING: Final = "Journal"
+_GIVEN: Final = {"label", "value", "journals", "more", "sys_id"}  # names of a template that are no fields
 
 
 def html_to_text(html: str) -> str:
@@ -93,9 +96,17 @@ class Content:
         self._recipe = recipe
         self._given = template is not None
         source = recipe.template if template is None else template
-        self._template = _compiled(source) if source else None
+        self._template: jinja2.Template | None = None
+        self._names: tuple[str, ...] = ()
+        if source != "":
+            self._template, self._names = _compiled(source)
         if recipe.html:
             _converter()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The fields that a template which was given names."""
+        return self._names if self._given else ()
 
     def of(self, record: Record, journals: Sequence[str] = (), below: Sequence[str] = ()) -> str:
         """The text. ``journals`` are lines, oldest first; ``below`` are blocks that come before them."""
@@ -116,16 +127,18 @@ class Content:
                 yield f"{label}:\n{text}\n" if "\n" in text else f"{label}: {text}"
 
     def _texts(self, record: Record) -> Iterator[str]:
+        told: set[tuple[str, str]] = set()  # two fields may hold one text, as those of an article do
         for label, field in self._recipe.texts:
             text = self._text(record, field)
-            if text:
+            if text and (label, text) not in told:
+                told.add((label, text))
                 yield f"{label}:\n{text}"
 
     def _generic_lines(self, record: Record) -> Iterator[tuple[str, str]]:
         """Fields that read as text, of a table that nobody described."""
         fields = [field for field in record if not field.startswith("sys_") and field not in self._recipe.title]
         for field in in_sensible_order(fields):
-            if _reads_as_text(cell_of(record, field)):
+            if is_plain(field) or _reads_as_text(cell_of(record, field)):
                 yield label_of(field), field
 
     def _text(self, record: Record, field: str) -> str:
@@ -134,30 +147,59 @@ class Content:
             return ""
         if field in self._recipe.html:
             return html_to_text(cell.text)
-        return cell.value if field in self._recipe.numbers else cell.text.strip()
+        if field in self._recipe.numbers:
+            return cell.value
+        return (cell.plain if self._recipe.is_plain(field) else cell.text).strip()
 
     def _filled(self, record: Record, journals: Sequence[str], below: Sequence[str]) -> str:
         assert self._template is not None  # noqa: S101
-        labels = {field: self._text(record, field) for field in record}
-        values = {field: cell_of(record, field).value for field in record}
+        fields = (*self._names, *record)
+        labels = {field: self._text(record, field) for field in fields}
+        values = {field: cell_of(record, field).value for field in fields}
         sys_id = values.get("sys_id", "")
         names = {"label": labels, "value": values, "journals": "\n\n".join(journals), "more": "\n\n".join(below)}
         try:
             return self._template.render({**labels, **names, "sys_id": sys_id})
-        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever it does
             place = f"{self._recipe.table} {sys_id}"
-            raise ConfigError(f"fails on {place}: {error}", key="content_template") from error
+            raise ConfigError(f"line {_line_of(error)} fails on {place}: {error}", key="content_template") from error
 
 
-def _compiled(source: str) -> jinja2.Template:
-    environment = SandboxedEnvironment(undefined=jinja2.ChainableUndefined, keep_trailing_newline=False)
+def _compiled(source: str) -> tuple[jinja2.Template, tuple[str, ...]]:
+    """The template, and the fields that it names."""
+    if not isinstance(source, str):
+        raise ConfigError("is no text", key="content_template", value=source, hint="it is a Jinja2 template")
+    environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=False)
     try:
-        return environment.from_string(source)
+        return environment.from_string(source), tuple(_fields_in(environment.parse(source), environment))
     except jinja2.TemplateSyntaxError as error:
         lines = source.splitlines()
         value = lines[error.lineno - 1].strip() if 0 < error.lineno <= len(lines) else ""
         message = f"line {error.lineno}: {error.message}"
         raise ConfigError(message, key="content_template", value=value, hint="it is a Jinja2 template") from error
+
+
+def _fields_in(tree: nodes.Template, environment: jinja2.Environment) -> Iterator[str]:
+    """Fields by their own names, and those after ``label`` and ``value``."""
+    yield from sorted(meta.find_undeclared_variables(tree) - environment.globals.keys() - _GIVEN)
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        of, name = next(node.iter_fields(only=("node",)))[1], _name_in(node)
+        if isinstance(of, nodes.Name) and of.name in ("label", "value") and name and not hasattr(dict, name):
+            yield name
+
+
+def _name_in(node: nodes.Node) -> str:
+    """What is looked up, where that is written down."""
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    key = node.arg if isinstance(node, nodes.Getitem) else None
+    return key.value if isinstance(key, nodes.Const) and isinstance(key.value, str) else ""
+
+
+def _line_of(error: Exception) -> int:
+    """The line of a template that failed."""
+    lines = [step.lineno or 0 for step in traceback.extract_tb(error.__traceback__) if step.filename == "<template>"]
+    return lines[-1] if lines else 1
 
 
 def _reads_as_text(cell: Cell) -> bool:

@@ -26,7 +26,16 @@ from snow_assets.documents import changes
 from snow_assets.documents.document import Document
 from snow_assets.documents.table import SCHEMA, document_of, hashes, loose_tables, rows_of, write_loose
 from snow_assets.errors import PlanIncomplete
-from snow_assets.pulls.exports import ExportFile, Parts, Written, are_there, prune, read_manifest, write_manifest
+from snow_assets.pulls.exports import (
+    ExportFile,
+    Parts,
+    Written,
+    are_there,
+    finished_exports,
+    prune,
+    read_manifest,
+    write_manifest,
+)
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.live import Live, live_rows
 from snow_assets.pulls.ordered import Rows, write_in_order
@@ -139,7 +148,7 @@ def _export(landing: Landing, live: Live, source: Source, *, again: bool) -> Exp
     store.check_writable()
     store.remove_scratch()
     previous = _whole(store, known)
-    name = _next_name(known, live.plan)
+    name = _next_name(store, known, live.plan)
     inputs = hashlib.sha256(repr((made_of, previous and previous.export)).encode()).hexdigest()
     making = _Making(home, Parts(store, name, inputs=inputs, again=again), live)
     files, figures, digest = making.files(source, previous)
@@ -264,9 +273,11 @@ def _whole(store: Store, known: Export | None) -> Export | None:
         return None
 
 
-def _next_name(known: Export | None, plan: str) -> str:
-    number = int(known.export.rpartition("-")[2]) + 1 if known is not None and known.plan == plan else 1
-    return f"{plan}-{number}"
+def _next_name(store: Store, known: Export | None, plan: str) -> str:
+    """One that no export had, as files and history tell, also where the manifest is lost: an index may hold it."""
+    had = finished_exports(store) | {step.export for step in (known.history if known else ())}
+    numbers = [int(name.rpartition("-")[2]) for name in had if name.startswith(f"{plan}-")]
+    return f"{plan}-{max(numbers, default=0) + 1}"
 
 
 def _step(export: Export) -> Step:

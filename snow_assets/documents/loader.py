@@ -20,7 +20,7 @@ from snow_assets.documents.streams import AsyncDocuments, Documents, in_a_thread
 from snow_assets.documents.wanted import Added, Ask, Source, Stream, Wanted
 from snow_assets.errors import ConfigError
 from snow_assets.servicenow.client import Client
-from snow_assets.servicenow.core import ClientCore, checked_name
+from snow_assets.servicenow.core import ClientCore, checked_fields, checked_name
 from snow_assets.servicenow.honoured import must_exist
 from snow_assets.servicenow.records import OnIncomplete
 
@@ -79,13 +79,14 @@ class Loader:
         self._connection = connection
         self._query = query
         self._recipe = self.recipe
-        self._must_have: tuple[str, ...] = tuple(fields or ())
-        self._fields = self._fields_of(fields)
+        shown = self._recipe.showing(checked_fields(fields)) if fields else self._recipe
+        self._content = Content(shown, options.get("content_template"))
+        named = tuple(checked_name(name, "content_template") for name in self._content.named)
+        self._must_have: tuple[str, ...] = (*(fields or ()), *named)
+        self._fields = self._fields_of(fields, named)
         self._include_journals = options.get("include_journals", False)
         self._expand_references = options.get("expand_references", True)
         self._include_raw = options.get("include_raw", False)
-        shown = self._recipe.showing(fields) if fields else self._recipe
-        self._content = Content(shown, options.get("content_template"))
 
     @property
     def table(self) -> str:
@@ -265,11 +266,10 @@ class Loader:
         if not self._fields:
             must_exist(self._must_have, record, self.table)
 
-    def _fields_of(self, fields: Sequence[str] | None) -> tuple[str, ...]:
+    def _fields_of(self, fields: Sequence[str] | None, named: Sequence[str]) -> tuple[str, ...]:
         """What is asked for; empty for everything."""
-        if not fields:
-            return self._recipe.fields
-        return tuple(dict.fromkeys((*(checked_name(name, "fields") for name in fields), *BASE)))
+        asked = (*checked_fields(fields), *BASE) if fields else self._recipe.fields
+        return tuple(dict.fromkeys((*asked, *named))) if asked else ()
 
 
 def _must_be_a_connection(connection: object) -> None:

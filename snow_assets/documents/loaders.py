@@ -14,7 +14,7 @@ from snow_assets.documents.published import Published
 from snow_assets.documents.recipes import RECIPES, recipe_of
 from snow_assets.documents.wanted import Added, Ask
 from snow_assets.errors import ConfigError
-from snow_assets.servicenow.core import checked_name
+from snow_assets.servicenow.core import checked_fields, checked_name
 
 
 class IncidentLoader(Loader):
@@ -156,7 +156,7 @@ class TableLoader(Loader):
         **options: Unpack[Options],
     ) -> None:
         recipe = recipe_of(checked_name(table))
-        shown = tuple(checked_name(name, "content_fields") for name in content_fields or ())
+        shown = checked_fields(content_fields or (), "content_fields")
         if shown:
             recipe = recipe.only(shown)
             fields = (*fields, *shown) if fields else shown if any("." in name for name in shown) else None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
 from typing import Any, Final
 from urllib.parse import quote
 
 from snow_assets.documents.cells import Cell, Record, cell_of, seconds_of
 from snow_assets.documents.recipes import Recipe
 
+_INTEGER: Final = re.compile(r"-?\d+", re.ASCII)
+_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
 _OURS: Final = ("table", "url", "raw", "relationships")  # a field of that name is ``field_<name>``
 
 
@@ -28,7 +30,7 @@ def metadata_of(record: Record, recipe: Recipe, instance: str, *, expand_referen
         if field in left_out or not cell.is_written_down:
             continue
         name = f"field_{field}" if field in _OURS else field
-        value = _typed(cell, number=field in recipe.numbers)
+        value = _typed(cell, field, recipe)
         if value != "":
             found[name] = value
         if expand_references:
@@ -41,15 +43,18 @@ def url_of(instance: str, table: str, sys_id: str) -> str:
     return f"{instance}/nav_to.do?uri={quote(f'{table}.do?sys_id={sys_id}', safe='')}"
 
 
-def _typed(cell: Cell, *, number: bool) -> Any:
+def _typed(cell: Cell, field: str, recipe: Recipe) -> Any:
+    """One type for all records: an index takes a field's type from the first that it is given."""
+    if recipe.is_plain(field):
+        return cell.plain
+    if field in recipe.decimals and _NUMBER.fullmatch(cell.value):
+        return float(cell.value)
+    if field in recipe.numbers and _INTEGER.fullmatch(cell.value):
+        return int(cell.value)
     if cell.is_moment:
         return cell.iso
     if cell.is_flag:
         return cell.value == "true"
-    if number:
-        for kind in (int, float):
-            with contextlib.suppress(ValueError):
-                return kind(cell.value)
     return cell.text
 
 

@@ -18,6 +18,8 @@ _FIRST: Final = (
     "name", "title", "short_description", "description", "label", "value", "state", "status", "stage", "priority",
     "category", "subcategory", "type", "assigned_to", "assignment_group", "user_name", "email",
 )  # fmt: skip
+_PLAIN: Final = ("name", "title", "short_description", "description", "label", "value")
+"""Fields that hold words in any table, also where they look like a moment, a boolean or a number."""
 
 
 _TASK: Final[tuple[Line, ...]] = (
@@ -57,10 +59,11 @@ class Recipe:
     """How a record of ``table`` reads.
 
     The first line of a document is ``kind`` and the ``title`` fields, then come ``lines``, blank ones left out, then
-    ``texts``: those of several lines, which stand in the content alone and not in the metadata. ``html`` are fields
-    that hold HTML. ``more`` are read for the metadata only; ``numbers`` are numbers there. ``journals`` are the
-    elements of sys_journal_field that are the record's. ``template`` is Jinja2 and takes the place of title and lines.
-    A recipe without lines shows every field that reads as text. ``everything``: every field is read.
+    ``texts``: those of several lines, which stand in the content alone and not in the metadata. Titles and texts hold
+    words, whatever these look like. ``html`` are fields that hold HTML. ``more`` are read for the metadata only; there,
+    ``numbers`` are integers and ``decimals`` are not. ``journals`` are the elements of sys_journal_field that are the
+    record's. ``template`` is Jinja2 and takes the place of title and lines. A recipe without lines shows every field
+    that reads as text. ``everything``: every field is read.
     """
 
     table: str
@@ -71,6 +74,7 @@ class Recipe:
     html: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    decimals: tuple[str, ...] = ()
     journals: tuple[str, ...] = JOURNALS
     template: str = ""
     everything: bool = False
@@ -86,7 +90,11 @@ class Recipe:
         if self.is_generic or self.everything:
             return ()
         shown = (field for _, field in (*self.lines, *self.texts))
-        return tuple(dict.fromkeys((*BASE, *self.title, *shown, *self.more, *self.numbers)))
+        return tuple(dict.fromkeys((*BASE, *self.title, *shown, *self.more, *self.numbers, *self.decimals)))
+
+    def is_plain(self, field: str) -> bool:
+        """Whether a field holds words, whatever they look like."""
+        return is_plain(field) or field in self.title or any(field == text for _, text in self.texts)
 
     def showing(self, fields: Iterable[str]) -> Recipe:
         """The recipe with lines for ``fields`` only: its own in its own order, then the others."""
@@ -113,6 +121,11 @@ class Recipe:
             more=self.fields,
             everything=self.is_generic,
         )
+
+
+def is_plain(field: str) -> bool:
+    """Whether a field holds words in any table."""
+    return field in _PLAIN
 
 
 def label_of(field: str) -> str:
@@ -182,7 +195,8 @@ _KNOWLEDGE: Final = Recipe(
     texts=(("Summary", "description"), ("Article", "text"), ("Article", "wiki")),
     html=("text", "wiki"),
     more=("active", "article_type", "latest", "retired", "source", "version", "language"),
-    numbers=("rating", "sys_view_count", "use_count"),
+    numbers=("sys_view_count", "use_count"),
+    decimals=("rating",),
 )
 
 _CI: Final = Recipe(
@@ -224,7 +238,8 @@ _CI: Final = Recipe(
     ),
     texts=(("Comments", "comments"),),
     more=("discovery_source", "mac_address", "install_date", "monitor"),
-    numbers=("cpu_count", "ram", "disk_space", "fault_count"),
+    numbers=("cpu_count", "ram", "fault_count"),
+    decimals=("disk_space",),
 )
 
 _CHANGE: Final = Recipe(

@@ -133,6 +133,12 @@ def exports_at(store: Store) -> dict[str, str]:
     return {name: match[1] for name in store.list("") if (match := _FILE.fullmatch(name))}
 
 
+def finished_exports(store: Store) -> set[str]:
+    """The exports of which files are there, but for those in the making."""
+    found = exports_at(store)
+    return set(found.values()) - {export for name, export in found.items() if name.endswith(_NOTES)}
+
+
 def prune(store: Store, kept: Container[str], files: Container[str] = ()) -> None:
     """Remove the files of all but the kept exports, but for those named, and the notes of finished parts."""
     for name, export in exports_at(store).items():

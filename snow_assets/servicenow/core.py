@@ -133,11 +133,11 @@ def checked_name(text: str, key: str = "table") -> str:
     return text
 
 
-def checked_fields(fields: Sequence[str]) -> tuple[str, ...]:
+def checked_fields(fields: Sequence[str], key: str = "fields") -> tuple[str, ...]:
     """Names of fields as they are. Raises ``ConfigError``, also for one text instead of several."""
     if isinstance(fields, str):
-        raise ConfigError("is one text", key="fields", value=fields, hint='give a list: ["number", "state"]')
-    return tuple(checked_name(name, "fields") for name in fields)
+        raise ConfigError("is one text", key=key, value=fields, hint='give a list: ["number", "state"]')
+    return tuple(checked_name(name, key) for name in fields)
 
 
 def checked_page_size(page_size: int) -> int:

@@ -282,6 +282,18 @@ def test_where_the_documents_before_are_lost_nobody_is_told_half_of_what_changed
         making.changed(first.export)
 
 
+def test_an_index_is_never_told_that_it_is_up_to_date_by_a_name_that_was_used_before(making: Making) -> None:
+    """The manifest is gone, and the rows are worded anew: no second export bears the first one's name."""
+    index = Index(making)
+    making.export()
+    index.keep_up()
+    (folder_of(making) / "documents.json").unlink()
+    making.template += "!"
+    assert making.export().export != index.at
+    with pytest.raises(ConfigError, match="index every document anew"):
+        index.keep_up()
+
+
 def test_documents_that_are_not_one_for_each_row_are_no_export(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
     known = making.export()
     documents = list(making.documents())

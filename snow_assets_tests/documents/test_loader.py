@@ -238,7 +238,7 @@ def test_a_name_of_ours_gives_way_to_no_field(own: tuple[Simulator, Client]) -> 
 
 
 def test_a_template_sees_labels_and_values(client: Client, desk: SimulatorServer) -> None:
-    template = "{{ number }} [{{ state }}={{ value.state }}] {{ sys_id }} {{ no_such.thing }}{{ opened_at }}"
+    template = "{{ number }} [{{ state }}={{ value.state }}] {{ sys_id }} {{ opened_at }}"
     document = IncidentLoader(client, content_template=template).load(limit=1)[0]
     row = next(row for row in desk.sim.rows("incident") if row["sys_id"] == document.metadata["sys_id"])
     state = document.metadata["state"]
@@ -253,7 +253,37 @@ def test_a_template_may_place_the_journals(client: Client) -> None:
     assert re.match(r"INC\d+\|\d{4}-\d\d-\d\d \d\d:\d\d UTC, ", document.page_content)
 
 
+def test_words_stay_words_whatever_they_look_like(own: tuple[Simulator, Client]) -> None:
+    """An index takes the type of a field from the first record that it is given."""
+    sim, client = own
+    texts = ["true", "2026-03-01 10:00:00", "12", "12.5"]
+    for text in texts:
+        sim.insert("incident", number=f"INC{text}", short_description=text, description=text)
+        sim.insert("sys_properties", name=f"x.{text}", value=text)
+    incidents = {each.metadata["number"]: each for each in IncidentLoader(client, "numberSTARTSWITHINC").load()}
+    properties = {each.metadata["name"]: each for each in TableLoader(client, "sys_properties", "nameLIKEx.").load()}
+    for text in texts:
+        document, other = incidents[f"INC{text}"], properties[f"x.{text}"]
+        assert document.metadata["short_description"] == text
+        assert document.page_content.startswith(f"Incident INC{text}: {text}\n")
+        assert document.page_content.endswith(f"Description:\n{text}")
+        assert other.metadata["value"] == text
+        assert f"\nValue: {text}" in other.page_content
+
+
+def test_decimals_are_decimals_also_where_they_are_whole(own: tuple[Simulator, Client]) -> None:
+    sim, client = own
+    for number, rating in (("KB1", "4"), ("KB2", "4.5"), ("KB3", "nan")):
+        sim.insert("kb_knowledge", number=number, rating=rating, use_count="7", text="t", wiki="t")
+    documents = [one(KnowledgeBaseLoader(client, f"number={name}")) for name in ("KB1", "KB2")]
+    assert [repr(each.metadata["rating"]) for each in documents] == ["4.0", "4.5"]
+    assert [repr(each.metadata["use_count"]) for each in documents] == ["7", "7"]
+    assert documents[0].page_content.count("Article:") == 1, "two fields hold one text"
+
+
 def test_a_broken_template_is_told_at_once_with_its_line(client: Client, desk: SimulatorServer) -> None:
+    with pytest.raises(ConfigError, match="content_template"):
+        IncidentLoader(client, content_template=5)  # type: ignore[arg-type]
     with pytest.raises(ConfigError) as caught:
         IncidentLoader(client, content_template="fine\n{% if state %}\n{{ number }")
     assert caught.value.key == "content_template"
@@ -261,15 +291,37 @@ def test_a_broken_template_is_told_at_once_with_its_line(client: Client, desk: S
     assert not list(desk.requests)
 
 
-@pytest.mark.parametrize("template", ["{{ 1 // 0 }}", "{{ number() }}", "{{ number + 1 }}"])
-def test_a_template_that_fails_names_the_record(template: str, client: Client) -> None:
-    with pytest.raises(ConfigError, match=r"incident [0-9a-f]{32}"):
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "1 // 0",
+        "number()",
+        "number + 1",
+        "caller_id.email",
+        "number.__class__.__mro__",
+        "range(10 ** 9)",
+        "label['no' ~ number]",
+    ],
+)
+def test_a_template_that_fails_names_the_record_and_the_line(expression: str, client: Client) -> None:
+    template = "{{ number }}\n{{ %s }}\nend" % expression  # noqa: UP031 - braces
+    with pytest.raises(ConfigError, match=r"line 2 fails on incident [0-9a-f]{32}"):
         IncidentLoader(client, content_template=template).load(limit=1)
 
 
-def test_a_template_comes_to_nothing_inside_python(client: Client) -> None:
-    loader = IncidentLoader(client, content_template="<{{ number.__class__.__mro__ }}>")
-    assert loader.load(limit=1)[0].page_content == "<>"
+@pytest.mark.parametrize("expression", ["no_such", "value.no_such", "label['no_such']", "value['caller_id.no_such']"])
+@pytest.mark.parametrize("table", ["incident", "sys_user_group"])
+def test_a_field_that_a_template_names_must_exist(expression: str, table: str, client: Client) -> None:
+    template = "{{ %s }}" % expression  # noqa: UP031 - braces
+    with pytest.raises(ConfigError, match="no_such"):
+        TableLoader(client, table, content_template=template).load(limit=1)
+
+
+def test_a_field_that_a_template_names_is_read(client: Client) -> None:
+    template = "{% for each in [number] %}{{ each }} {{ sys_mod_count }} {{ label['caller_id.email'] }}{% endfor %}"
+    for fields in (None, ["number"]):
+        loader = IncidentLoader(client, "caller_id.emailISNOTEMPTY", fields, content_template=template)
+        assert re.fullmatch(r"INC\d+ \d+ \S+@\S+", loader.load(limit=1)[0].page_content)
 
 
 def test_a_library_that_is_missing_is_named_with_its_extra(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
