@@ -183,7 +183,7 @@ def read_pages(state: RangeState) -> Procedure[None]:
         sizes.answered(asked, rows)
         saw_hi = yield from _deliver_until_hi(state, page)
         if not saw_hi and (rows < asked or state.landed == state.counted):
-            yield from _after_short_page(state, rows)
+            yield from _after_short_page(state, rows, asked)
         limit = sizes.limit(next_limit(state.reading, limit, full, page))
         del page  # or it would be held until the next one has come
 
@@ -253,12 +253,14 @@ def _deliver_until_hi(state: RangeState, page: Page) -> Procedure[bool]:
     return state.saw_hi
 
 
-def _after_short_page(state: RangeState, rows: int) -> Procedure[None]:
+def _after_short_page(state: RangeState, rows: int, asked: int) -> Procedure[None]:
     """A page came short, or all that was counted is here: look whether anything follows, or just go on."""
     if rows and (state.counted is None or state.landed < state.counted):
         state.all_full = False
         return
-    follows = yield from find_next(state, state.bounds())
+    # A full page shows no end, and a count that goes no further than the page would agree with it.
+    ended = rows < asked and state.landed == state.counted
+    follows = yield from find_next(state, state.bounds(), looks=1 if ended else EMPTY_LOOKS)
     if follows is None:
         state.ended = True
     elif follows == state.hi:
@@ -270,31 +272,31 @@ def _after_short_page(state: RangeState, rows: int) -> Procedure[None]:
         state.resume_at = follows
 
 
-def find_next(state: RangeState, terms: Sequence[str]) -> Procedure[str | None]:
+def find_next(state: RangeState, terms: Sequence[str], *, looks: int = EMPTY_LOOKS) -> Procedure[str | None]:
     """The first sys_id that follows, by wide narrow requests in fresh sessions; ``None`` where nothing does."""
-    page, _ = yield from first_visible(state, terms, "tail")
+    page, _ = yield from first_visible(state, terms, "tail", looks=looks)
     return page.ids[0] if page.ids else None
 
 
 def first_visible(
-    state: RangeState, terms: Sequence[str], purpose: Purpose, *, width: int = WIDE
+    state: RangeState, terms: Sequence[str], purpose: Purpose, *, width: int = WIDE, looks: int = EMPTY_LOOKS
 ) -> Procedure[tuple[Page, int | None]]:
     """The first wide page of sys_ids that is not empty, and the count of the rows from its start on.
 
     Walks past hidden rows by offset, since a row that cannot be seen gives no cursor. That nothing is there is
-    believed only after several sessions said so (an empty page is also what an instance in trouble answers), one at
-    the end of a range whose counted rows all came, and, where no count can be trusted, after ``WALK`` rows showed
+    believed only after several sessions said so (an empty page is also what an instance in trouble answers), or after
+    as many ``looks`` where the count says the same, and, where no count can be trusted, after ``WALK`` rows showed
     nothing.
     """
-    offset, looks = 0, 0
+    offset, looked_at = 0, 0
     counted: int | None = None
     while True:
         page, total, looked = yield from narrow_page(state, terms, offset=offset, limit=width, purpose=purpose)
         counted = total if counted is None else counted
-        looks += 1
+        looked_at += 1
         if page.ids:
             return page, counted
-        if looks < (1 if total == 0 and purpose == "tail" and state.landed == state.counted else EMPTY_LOOKS):
+        if looked_at < (looks if total == 0 else EMPTY_LOOKS):
             continue
         offset += looked
         if offset >= _walk(state, total):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from snow_assets.config import Credentials
 from snow_assets.errors import (
     Cancelled,
     ConfigError,
@@ -21,7 +22,7 @@ from snow_assets.errors import (
 from snow_assets.servicenow import ranges
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.records import IncompleteWarning, Records, Report
-from snow_assets.simulator import HiddenRows, SimulatorServer
+from snow_assets.simulator import Account, HiddenRows, SimulatorServer
 from snow_assets_tests.servicenow.conftest import ClientFactory
 
 both = pytest.mark.parametrize("method", ["get_records", "concurrent_get_records"])
@@ -222,17 +223,31 @@ def test_a_client_that_is_closed_ends_its_iterators_with_an_error(method: str, c
 
 
 @both
-def test_small_readings_cost_few_requests(method: str, client: Client, instance: SimulatorServer) -> None:
+def test_small_readings_cost_few_requests(method: str, client_of: ClientFactory, instance: SimulatorServer) -> None:
+    instance.sim.knobs.accounts["few"] = Account("few", "few")  # what other tests left under way does not count
+    client = client_of(Credentials.model_validate({"username": "few", "password": "few"}))
+
     def cost(**options: Any) -> int:
         instance.requests.clear()
         records = ask(client, method, "active=true", fields=["number"], page_size=1000, **options)
         list(records)
-        assert records.report.requests == len(instance.requests)
-        return len(instance.requests)
+        assert records.report.requests == len(instance.requests.find(user="few"))
+        return records.report.requests
 
     assert cost() <= 5  # fields, count, page, end, and whether counts are right
     assert cost() <= 3
     assert cost(limit=10) == 1
+
+
+def test_a_count_that_goes_no_further_than_a_full_page_and_one_empty_answer_end_nothing(
+    client: Client, instance: SimulatorServer
+) -> None:
+    instance.faults.add(kind="count_lie", request="list", narrow=False, factor=0, delta=50)
+    instance.faults.add(kind="count_lie", request="list", narrow=True, factor=0, delta=0, times=1)
+    instance.faults.add(kind="empty_page", request="list", narrow=True, times=1)
+    records = client.get_records("incident", page_size=50)
+    assert sorted(record["sys_id"] for record in records) == ids_of(instance)
+    assert records.report.complete
 
 
 def test_fields_that_the_table_lacks_are_refused_or_left_out(client: Client) -> None:
