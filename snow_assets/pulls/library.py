@@ -6,6 +6,7 @@ they with one of ``pull_to``.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -31,7 +32,10 @@ from snow_assets.pulls.sweep_record import read_sweep
 from snow_assets.pulls.totals import must_be_intact, reconcile
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.exchange import Tally
+from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.records import Record
+
+_log = logging.getLogger(__name__)
 
 
 def pull_to(
@@ -141,6 +145,22 @@ def _work(
     return _Work(pull, client, landing, new, base, accept, on_progress)
 
 
+def _must_read_the_same(plan: Plan, pull: PullConfig) -> None:
+    """Whoever accepts a plan gets its rows: they must be those that the settings ask for."""
+    asked = {
+        "table": (pull.table, plan.table),
+        "query": (EncodedQuery.parse(pull.query).where(), plan.base_query),
+        "display_value": (pull.display_value, plan.display_value),
+        "mode": (pull.mode, plan.mode),
+    }
+    for key, (wanted, frozen) in asked.items():
+        if wanted != frozen:
+            hint = f"it has {frozen!r}; give the settings with which it was made"
+            raise ConfigError(
+                f"is not that of plan {plan.plan_id}, which is to be accepted", key=key, value=wanted, hint=hint
+            )
+
+
 @dataclass(frozen=True)
 class _Work:
     """What a call is asked to do."""
@@ -174,12 +194,16 @@ class _Work:
     def _plan(self, client: Client) -> tuple[Plan, Tally]:
         if self.accept is None:
             planned = make_plan(self.pull, client, self.landing, new=self.new, base=self.base)
+            if planned.retired and not (planned.continued or self.new or self.base):
+                given_up = f"plan {', '.join(planned.retired)} of pull {self.pull.name} was not finished"
+                _log.warning("%s, and went with what it landed: it read otherwise, or is too old", given_up)
             return planned.plan, planned.cost
         newest = self.landing.latest_plan()
         if newest is None or newest.plan_id != self.accept:
             hint = f"its newest plan is {newest.plan_id}" if newest else "it has no plan"
             message = f"is not the newest plan of pull {self.pull.name}"
             raise ConfigError(message, key="accept", value=self.accept, hint=hint)
+        _must_read_the_same(newest, self.pull)
         return newest, Tally()
 
 

@@ -177,11 +177,24 @@ def test_settings_in_python_and_in_yaml_are_the_same_pull(
     assert only_of(broken, ranges_asked(workbench.server))
 
 
-def test_other_settings_begin_a_new_plan(client: Client, path: Path, workbench: Workbench) -> None:
+def test_other_settings_begin_a_new_plan_and_it_is_told(
+    client: Client, path: Path, workbench: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
     plan = workbench.plan().plan
     pulled = pull_to(path, client, **{**SETTINGS, "query": "priority=1"})
     assert pulled.plan_id > plan.plan_id
     assert workbench.landing.plan_ids() == [pulled.plan_id]
+    told = [record.getMessage() for record in caplog.records if record.name == library.__name__]
+    assert [f"plan {plan.plan_id} of pull incidents was not finished" in line for line in told] == [True]
+
+
+def test_other_sizes_go_on_with_the_plan_as_it_was_cut(client: Client, path: Path, workbench: Workbench) -> None:
+    with lazy_pull_to(path, client, **SETTINGS) as records:
+        next(records)
+    plan = workbench.landing.latest_plan()
+    pulled = pull_to(path, client, **{**SETTINGS, "page_size": 99, "slice_rows": 500, "max_workers": 1})
+    assert plan is not None
+    assert (pulled.plan_id, pulled.adopted > 0) == (plan.plan_id, True)
 
 
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -307,6 +320,8 @@ def test_fewer_rows_are_published_when_their_plan_is_accepted(own: Workbench) ->
         assert f"in Python: accept='{newest}'" in str(refused.value)
         with pytest.raises(ConfigError, match=f"its newest plan is {newest}"):
             pull_to(path, client, accept=before.plan_id, **settings)
+        with pytest.raises(ConfigError, match=f"query 'active=true': is not that of plan {newest}"):
+            pull_to(path, client, accept=newest, query="active=true", **settings)
         own.server.requests.clear()
 
         pulled = pull_to(path, client, accept=newest, **settings)
