@@ -31,6 +31,7 @@ from snow_assets.pulls.exports import (
     Parts,
     Written,
     are_there,
+    drop_notes,
     finished_exports,
     prune,
     read_manifest,
@@ -141,6 +142,8 @@ def _export(landing: Landing, live: Live, source: Source, *, again: bool) -> Exp
     home = home_of(landing)
     store = home.store
     known = read_export(landing)
+    if known:
+        drop_notes(store, known.export)  # of a run that died when it had named them
     made_of = (live.plan, source.recipe, dict(source.beside))
     if known and not again and made_of == (known.plan, known.recipe, known.beside) and are_there(store, known.files):
         return known
@@ -274,8 +277,8 @@ def _whole(store: Store, known: Export | None) -> Export | None:
 
 
 def _next_name(store: Store, known: Export | None, plan: str) -> str:
-    """One that no export had, as files and history tell, also where the manifest is lost: an index may hold it."""
-    had = finished_exports(store) | {step.export for step in (known.history if known else ())}
+    """One that no export had, as history tells, or the files where the manifest is lost: an index may hold it."""
+    had = finished_exports(store) if known is None else {step.export for step in known.history}
     numbers = [int(name.rpartition("-")[2]) for name in had if name.startswith(f"{plan}-")]
     return f"{plan}-{max(numbers, default=0) + 1}"
 

@@ -210,6 +210,7 @@ class Loader:
             with closing(answered(batches(stream, self._batch), answer, ahead)) as found:
                 for batch, added in found:
                     yield from self._documents(batch, added, source.url)
+            source.entries.end()
         finally:
             stream.close()
 
@@ -233,6 +234,7 @@ class Loader:
                 async for batch, added in found:
                     for document in self._documents(batch, added, source.url):
                         yield document
+            source.entries.end()
         finally:
             await stream.aclose()
 

@@ -139,6 +139,14 @@ def finished_exports(store: Store) -> set[str]:
     return set(found.values()) - {export for name, export in found.items() if name.endswith(_NOTES)}
 
 
+def drop_notes(store: Store, export: str) -> None:
+    """Forget what was noted of an export in the making."""
+    name = f"{export}.{_NOTES}"
+    with suppress(FileNotFoundError):
+        store.size(name)
+        store.remove(name)
+
+
 def prune(store: Store, kept: Container[str], files: Container[str] = ()) -> None:
     """Remove the files of all but the kept exports, but for those named, and the notes of finished parts."""
     for name, export in exports_at(store).items():

@@ -6,6 +6,7 @@ import hashlib
 import json
 import resource
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -282,9 +283,17 @@ def test_where_the_documents_before_are_lost_nobody_is_told_half_of_what_changed
         making.changed(first.export)
 
 
-def test_an_index_is_never_told_that_it_is_up_to_date_by_a_name_that_was_used_before(making: Making) -> None:
+@pytest.mark.parametrize("killed", [True, False])
+def test_an_index_is_never_told_that_it_is_up_to_date_by_a_name_that_was_used_before(
+    making: Making, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
     """The manifest is gone, and the rows are worded anew: no second export bears the first one's name."""
     index = Index(making)
+    with monkeypatch.context() as patch:
+        if killed:
+            patch.setattr(module, "prune", dying)
+        with pytest.raises(KeyboardInterrupt) if killed else nullcontext():
+            making.export()
     making.export()
     index.keep_up()
     (folder_of(making) / "documents.json").unlink()
@@ -292,6 +301,10 @@ def test_an_index_is_never_told_that_it_is_up_to_date_by_a_name_that_was_used_be
     assert making.export().export != index.at
     with pytest.raises(ConfigError, match="index every document anew"):
         index.keep_up()
+
+
+def dying(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_documents_that_are_not_one_for_each_row_are_no_export(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from snow_assets.documents import journals
 from snow_assets.documents.document import Document
 from snow_assets.documents.loader import Connection, Loader
 from snow_assets.documents.loaders import AttachmentLoader, CMDBLoader, IncidentLoader, TableLoader
@@ -108,6 +109,21 @@ def test_entries_that_are_hidden_are_in_the_report_and_what_they_cost(client: Cl
     assert f"{entries - shown:,} journal entries are hidden" in report.differences[-1].evidence
     assert sum(cause.rows for cause in report.differences) == 0
     assert report.requests == len(desk.requests)
+
+
+@pytest.mark.parametrize("workers", [None, 4])
+def test_entries_of_some_records_may_be_hidden_however_these_are_put_together(
+    workers: int | None, client: Client, desk: SimulatorServer
+) -> None:
+    first = {
+        row["sys_id"] for row in sorted(desk.sim.rows("incident"), key=lambda row: row["sys_id"])[: journals.BATCH]
+    }
+    entries = {row["sys_id"] for row in desk.sim.rows("sys_journal_field") if row["element_id"] in first}
+    desk.sim.knobs.hidden_rows = [HiddenRows("sys_journal_field", sys_ids=frozenset(entries))]
+    loader = IncidentLoader(client, include_journals=True)
+    documents = loader.lazy_load() if workers is None else loader.concurrent_lazy_load(workers)
+    assert len(list(documents)) == INCIDENTS
+    assert f"{len(entries):,} journal entries are hidden" in documents.report.differences[-1].evidence
 
 
 def ways(loader: Callable[[Connection], Loader], client: Client, desk: SimulatorServer) -> Iterator[list[Document]]:
