@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 from snow_assets.config import PullConfig
-from snow_assets.pulls.fan_out import fan_out
 from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.sweep_books import Books
 from snow_assets.servicenow.account import UNREADABLE, rows, text
@@ -23,6 +22,7 @@ from snow_assets.servicenow.deleted import descendants
 from snow_assets.servicenow.dictionary import ancestors
 from snow_assets.servicenow.driver import Driver
 from snow_assets.servicenow.exchange import DisplayValue, Procedure, Tally
+from snow_assets.servicenow.fan_out import fan_out
 from snow_assets.servicenow.named import (
     EVERYTHING,
     NAMED,

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from snow_assets.config import PullConfig
 from snow_assets.errors import RequestFailed, SliceFailed
-from snow_assets.pulls.fan_out import fan_out
 from snow_assets.pulls.fetching import reading_of
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.ledger import Difference, Ledger
@@ -24,6 +23,7 @@ from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.decoding import StructDecoder
 from snow_assets.servicenow.driver import Driver
 from snow_assets.servicenow.exchange import Page, Tally
+from snow_assets.servicenow.fan_out import fan_out
 from snow_assets.servicenow.proof import BATCH, hidden_fields, read_named
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import is_of_the_row, lacking, row_failed

@@ -10,7 +10,6 @@ from datetime import timedelta
 from snow_assets.config import PullConfig
 from snow_assets.errors import LandingError
 from snow_assets.pulls.dataset import published_chain, published_plan
-from snow_assets.pulls.fan_out import fan_out
 from snow_assets.pulls.landing import Landing
 from snow_assets.pulls.plan import Plan, Slice, fingerprint_of, moment_of, plan_id_of
 from snow_assets.pulls.preview import SLICES, Preview, look
@@ -20,6 +19,7 @@ from snow_assets.servicenow.boundaries import Chain, find_chain, join_chains, pr
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.driver import Driver
 from snow_assets.servicenow.exchange import Tally
+from snow_assets.servicenow.fan_out import fan_out
 from snow_assets.servicenow.pages import DictDecoder
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.reading import Reading

@@ -161,7 +161,7 @@ class AsyncClient(ClientCore):
     ) -> AsyncRecords:
         """As ``Client.concurrent_get_records``: in the order in which pages come, by ``concurrency`` tasks.
 
-        At most ``concurrency`` pages wait for the consumer, then the tasks wait for it. When its ``aclose`` returns,
+        A page per task and one more wait for the consumer, then the tasks wait for it. When its ``aclose`` returns,
         nothing is under way any more.
         """
         workers = at_least("concurrency", self.max_workers if concurrency is None else concurrency, 1)

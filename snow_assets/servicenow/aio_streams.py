@@ -111,15 +111,20 @@ async def _as_completed(
 ) -> AsyncGenerator[list[Record], None]:
     plan, ranges = await _ranges(driver, question, workers, figures, seen)
     todo = deque(ranges)
-    # A page, an error, or None from a task that is done.
-    results: asyncio.Queue[list[Record] | Exception | None] = asyncio.Queue(maxsize=workers)
+    # A page, an error, or None from a task that is done. One will do: each task holds its next page, too.
+    results: asyncio.Queue[list[Record] | Exception | None] = asyncio.Queue(maxsize=1)
+    given = 0
 
     async def work() -> None:
+        nonlocal given
         try:
             while todo:
                 async with aclosing(_read(driver, plan.reading, todo.popleft(), question, figures)) as pages:
                     async for page in pages:
                         await results.put(page)
+                        given += len(page)
+                        if question.limit is not None and given >= question.limit:
+                            return  # as many rows as the consumer wants are on their way
                         del page
             await results.put(None)
         except Exception as error:  # noqa: BLE001  # handed to the consumer, who raises it

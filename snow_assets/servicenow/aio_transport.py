@@ -27,7 +27,7 @@ from aiohttp.resolver import ThreadedResolver
 from urllib3.util.wait import wait_for_read
 from yarl import URL
 
-from snow_assets.errors import ConfigError
+from snow_assets.errors import Cancelled, ConfigError
 from snow_assets.servicenow.aio_faults import name_fault
 from snow_assets.servicenow.auth import TOKEN_PATH, Auth, TokenHolder, TokenUnavailable, sign_in
 from snow_assets.servicenow.exchange import Answer, Request, Sink, Stored
@@ -110,6 +110,8 @@ class AsyncTransport:
 
     def _opened(self) -> aiohttp.ClientSession:
         self.must_be_of_this_loop()
+        if self._closed:
+            raise Cancelled("not sent: the client was closed")
         if self._session is None:
             encrypted = self._route.url.startswith("https")
             connector = _Connector(

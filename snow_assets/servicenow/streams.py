@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, Full, Queue, SimpleQueue
 from typing import Any, Final
 
 from snow_assets.errors import Cancelled
 from snow_assets.servicenow.boundaries import Chain, KeyRange, find_chain
 from snow_assets.servicenow.driver import Driver
+from snow_assets.servicenow.exchange import Tally
+from snow_assets.servicenow.fan_out import fan_out
 from snow_assets.servicenow.ranges import Outline, Seen, outline
 from snow_assets.servicenow.reading import Reading
 from snow_assets.servicenow.records import Figures, Question, Record, Records, warn_incomplete
@@ -163,9 +164,8 @@ def _ranges(
     if not plan.bounds:
         return plan, plan.ranges(())
 
-    def chain(bounds: tuple[str | None, str | None]) -> Chain:
+    def chain(finding: Driver, bounds: tuple[str | None, str | None], _: Tally) -> Chain:
         with costing(figures) as spent:
-            return driver.run(find_chain(plan.reading, *bounds, plan.rows, spent), None, spent)
+            return finding.run(find_chain(plan.reading, *bounds, plan.rows, spent), None, spent)
 
-    with ThreadPoolExecutor(min(workers, len(plan.bounds)), thread_name_prefix="chain") as pool:
-        return plan, plan.ranges(list(pool.map(chain, plan.bounds)))
+    return plan, plan.ranges(fan_out(driver, workers, chain, plan.bounds, Tally()))

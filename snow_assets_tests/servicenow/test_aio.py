@@ -216,6 +216,46 @@ def test_a_slow_consumer_slows_the_tasks_down(instance: SimulatorServer) -> None
     using(instance.url, use)
 
 
+async def at_rest(seen: Callable[[], tuple[int, int]]) -> int:
+    """What was asked for once nothing is under way, however often all tasks have their turn; both are seen."""
+    (_, asked), turns = seen(), 0
+    while turns < 20:
+        await asyncio.sleep(0.005)
+        turns = turns + 1 if seen() == (0, asked) else 0
+        _, asked = seen()
+    return asked
+
+
+@pytest.mark.parametrize("limit", [None, 40])
+def test_tasks_read_a_page_each_and_one_more_ahead_and_none_beyond_a_limit(
+    limit: int | None, instance: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(client: AsyncClient) -> None:
+        send = client._transport.send
+        under_way = asked = 0
+
+        async def counted(request: Request) -> Answer:
+            nonlocal under_way, asked
+            under_way += 1
+            asked += request.purpose == "page"
+            try:
+                return await send(request)
+            finally:
+                under_way -= 1
+
+        monkeypatch.setattr(client._transport, "send", counted)
+        more: dict[str, Any] = {"page_size": 5, "concurrency": 3, "limit": limit}
+        async with client.aconcurrent_get_records("incident", fields=["number"], **more) as records:
+            await anext(records)
+            assert await at_rest(lambda: (under_way, asked)) == 1 + 1 + 3
+            for _ in range(0 if limit is None else limit - 1):
+                await anext(records)
+            if limit is not None:
+                assert await at_rest(lambda: (under_way, asked)) <= 8 + 3
+
+    using(instance.url, use)
+
+
 def test_a_consumer_that_is_cancelled_leaves_nothing_behind(instance: SimulatorServer) -> None:
     async def use(client: AsyncClient) -> None:
         begun = asyncio.Event()

@@ -74,6 +74,20 @@ def test_where_the_instance_does_not_count_the_report_does_not_either(
     assert "unknown counted, 300 delivered, unknown hidden" in str(report)
 
 
+def test_an_error_while_boundaries_are_found_does_not_wait_for_others_to_send_again(
+    client_of: ClientFactory, instance: SimulatorServer
+) -> None:
+    client = client_of(page_size=5, retry_backoff=0.3, max_retries=100)
+    client.get_count("incident")
+    instance.faults.add(kind="error_500", request="list", narrow=True, query="sys_id<1")
+    instance.faults.add(kind="forbidden_403", request="list", narrow=True, query="sys_id>=f")
+    records = client.concurrent_get_records("incident", on_incomplete="warn")
+    with pytest.raises(ForbiddenError):
+        next(records)
+    assert records.report.ended == "failed"
+    assert client.get_count("incident") == 300, "the client itself goes on"
+
+
 @both
 @pytest.mark.parametrize("factor", [0.2, 3.0])
 def test_the_first_count_is_not_what_the_report_goes_by(
