@@ -23,6 +23,7 @@ from snow_assets.pulls.receipt import render
 from snow_assets.pulls.sight import must_not_hide
 from snow_assets.pulls.sweep_record import Sweep, read_sweep
 from snow_assets.servicenow.exchange import Tally
+from snow_assets.servicenow.records import sum_known
 from snow_assets.servicenow.pages import is_hex
 
 TOTALS_FILE = "totals.json"
@@ -161,7 +162,7 @@ def _must_not_overlap(plan: Plan, ledgers: Iterable[Ledger]) -> None:
 def _add_up(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) -> Totals:
     ledgers = [file.ledger for file in landed.values()]
     differences = _gather(ledgers)
-    by_slices = _sum(ledger.counted for ledger in ledgers)
+    by_slices = sum_known(ledger.counted for ledger in ledgers)
     rows = sum(ledger.landed for ledger in ledgers)
     counted = by_slices if plan.counted is None else plan.counted
     explained = sum(difference.rows for difference in differences)
@@ -188,7 +189,7 @@ def _add_up(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) ->
         fingerprint=plan.fingerprint,
         counted=counted,
         landed=rows,
-        hidden=_sum(ledger.hidden for ledger in ledgers),
+        hidden=sum_known(ledger.hidden for ledger in ledgers),
         duplicates=0,  # or there would be an error instead, see Totals
         missing=0 if counted is None else counted + explained - rows,
         slices=len(plan.slices),
@@ -203,15 +204,6 @@ def _add_up(plan: Plan, landing: Landing, landed: Mapping[Slice, LandedFile]) ->
         governor=governed_runs(landing, plan),
         sweep=swept,
     )
-
-
-def _sum(numbers: Iterable[int | None]) -> int | None:
-    total = 0
-    for number in numbers:
-        if number is None:
-            return None
-        total += number
-    return total
 
 
 def _gather(ledgers: Iterable[Ledger]) -> list[Difference]:

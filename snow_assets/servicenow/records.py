@@ -183,10 +183,10 @@ class Figures:
                 table=self._question.reading.table,
                 query=str(self._question.reading.query),
                 since=None if self._question.since is None else self._question.since.isoformat(),
-                counted=_sum(self._counted) if at_the_end else None,
+                counted=sum_known(self._counted) if at_the_end else None,
                 delivered=self._delivered,
-                hidden=_sum(self._hidden) if at_the_end else None,
-                missing=_sum(each.missing for each in self._failed) if at_the_end else None,
+                hidden=sum_known(self._hidden) if at_the_end else None,
+                missing=sum_known(each.missing for each in self._failed) if at_the_end else None,
                 differences=tuple(self._causes.values()),
                 failed=tuple(self._failed),
                 ended=self.ended,
@@ -204,7 +204,8 @@ class Figures:
         self._causes[cause.name] = Cause(cause.name, known.rows + cause.rows, known.evidence, sys_ids)
 
 
-def _sum(numbers: Iterable[int | None]) -> int | None:
+def sum_known(numbers: Iterable[int | None]) -> int | None:
+    """The sum; ``None`` where one of them is not known."""
     total = 0
     for number in numbers:
         if number is None:
