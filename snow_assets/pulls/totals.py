@@ -23,8 +23,8 @@ from snow_assets.pulls.receipt import render
 from snow_assets.pulls.sight import must_not_hide
 from snow_assets.pulls.sweep_record import Sweep, read_sweep
 from snow_assets.servicenow.exchange import Tally
-from snow_assets.servicenow.records import sum_known
 from snow_assets.servicenow.pages import is_hex
+from snow_assets.servicenow.records import sum_known
 
 TOTALS_FILE = "totals.json"
 RECEIPT_FILE = "totals.html"
