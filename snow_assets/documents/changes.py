@@ -54,7 +54,8 @@ def compare(before: Iterable[Hash], after: Iterable[Hash]) -> Iterator[Change]:
 def added_up(steps: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[Change]:
     """Comparisons of which each begins where the one before ended, as one; by id.
 
-    A document that was added and then deleted, or came to be what it was, is no change.
+    A document that came to be what it was is ``changed``, and one that was added and then deleted is ``deleted``: an
+    index that stopped half-way through the changes of an export between may hold what it was then.
     """
     with workspace() as (connection, _):
         connection.execute("CREATE TABLE step (number INTEGER, id VARCHAR, before VARCHAR, after VARCHAR)")
@@ -66,14 +67,12 @@ def added_up(steps: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[Change]:
         found = connection.execute(
             """
             SELECT id, arg_min_null(before, number) AS first, arg_max_null(after, number) AS last
-            FROM step GROUP BY id HAVING first IS DISTINCT FROM last ORDER BY id
+            FROM step GROUP BY id ORDER BY id
             """
         )
         while rows := found.fetchmany(_PORTION):
             for id_, first, last in rows:
-                change = _change(id_, first, last)
-                if change is not None:
-                    yield change
+                yield Change(id_, _kind(first, last), last, first)
 
 
 def portions(found: Iterable[Change]) -> Iterator[list[Change]]:
@@ -84,7 +83,8 @@ def portions(found: Iterable[Change]) -> Iterator[list[Change]]:
 
 
 def _change(id_: str, before: str | None, after: str | None) -> Change | None:
-    if before == after:
-        return None
-    kind: Kind = "added" if before is None else "deleted" if after is None else "changed"
-    return Change(id_, kind, after, before)
+    return None if before == after else Change(id_, _kind(before, after), after, before)
+
+
+def _kind(before: str | None, after: str | None) -> Kind:
+    return "deleted" if after is None else "added" if before is None else "changed"

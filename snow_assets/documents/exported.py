@@ -63,7 +63,9 @@ def documents_changes(
 
     ``since`` is the export that the index holds (``20261120T020000Z-1``, or the plan alone, for its first export);
     every document is ``added`` without it. An index that knows the content hash of each of its documents can give
-    them by id instead, as ``known``. Whoever asks twice is told the same, and missed exports are made up for.
+    them by id instead, as ``known``. Whoever asks twice is told the same, and missed exports are made up for: whatever
+    differed in one of them is told, ``deleted`` also of documents that the index never had. An index that did not get
+    through its first changes begins empty again.
 
     Raises ``ConfigError`` where nothing was exported, or where ``since`` is not known any more: then index everything
     anew. Raises ``LandingError`` where a file is gone or damaged.

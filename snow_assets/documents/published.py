@@ -28,7 +28,7 @@ from snow_assets.pulls.live import ID, Live, live_rows, parquet_at
 from snow_assets.pulls.ordered import write_ordered
 from snow_assets.pulls.plan import Plan
 from snow_assets.pulls.records import table_records
-from snow_assets.servicenow.core import CURSOR
+from snow_assets.servicenow.core import CURSOR, check_ending
 from snow_assets.servicenow.records import Report
 from snow_assets.servicenow.since import STORED, must_be_aware
 
@@ -115,6 +115,7 @@ class PublishedSource:
             hint = "declare it in the pull; here, since and limit choose rows"
             raise ConfigError("the rows are published already", key="query", value=wanted.query, hint=hint)
         needed = [name for name in wanted.fields if name not in wanted.may_lack]
+        check_ending(wanted.limit, wanted.on_incomplete)
         since = wanted.since
         if since is not None:
             must_be_aware(since)

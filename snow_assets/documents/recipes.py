@@ -143,9 +143,9 @@ def kind_of(table: str) -> str:
 
 
 def in_sensible_order(fields: list[str]) -> Iterator[str]:
-    """Fields of a table that nobody described: what names and tells most comes first."""
+    """Fields of a table that nobody described: what names and tells most comes first, the others by name."""
     yield from (field for field in _FIRST if field in fields)
-    yield from (field for field in fields if field not in _FIRST)
+    yield from sorted(field for field in fields if field not in _FIRST)
 
 
 _INCIDENT: Final = Recipe(

@@ -88,12 +88,9 @@ class ClientCore:
         absent_fields: AbsentFields,
     ) -> Question:
         """What an iterator of records reads. Raises ``ConfigError`` and ``QueryError``."""
-        if on_incomplete not in ("raise", "warn"):
-            raise ConfigError("unknown", key="on_incomplete", value=on_incomplete, hint="raise or warn")
+        check_ending(limit, on_incomplete)
         if not isinstance(absent_fields, frozenset) and absent_fields not in ("raise", "skip"):
             raise ConfigError("unknown", key="absent_fields", value=absent_fields, hint="raise or skip")
-        if limit is not None:
-            at_least("limit", limit, 0)
         if since is not None:
             must_be_aware(since)
         size = self.page_size if page_size is None else checked_page_size(page_size)
@@ -131,6 +128,14 @@ def checked_name(text: str, key: str = "table") -> str:
     if not text or not all(character.isalnum() or character in "_-$." for character in text):
         raise ConfigError("not a name of the platform", key=key, value=text, hint="letters, digits and _ only")
     return text
+
+
+def check_ending(limit: int | None, on_incomplete: OnIncomplete) -> None:
+    """Raise ``ConfigError`` for a limit or a way to end that makes no sense."""
+    if on_incomplete not in ("raise", "warn"):
+        raise ConfigError("unknown", key="on_incomplete", value=on_incomplete, hint="raise or warn")
+    if limit is not None:
+        at_least("limit", limit, 0)
 
 
 def checked_fields(fields: Sequence[str], key: str = "fields") -> tuple[str, ...]:

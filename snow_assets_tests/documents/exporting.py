@@ -53,17 +53,19 @@ class Index:
     documents: dict[str, Document] = field(default_factory=dict)
     at: str | None = None
 
-    def keep_up(self) -> int:
-        """Apply the changes; returns how many."""
+    def keep_up(self, until: int | None = None) -> int:
+        """Apply the changes; returns how many. It dies after ``until`` of them, where that is given."""
         bench = self.making.bench
         changes = documents_changes(bench.pull.name, self.at, data=str(bench.data))
         seen = 0
         for each in changes:
+            if seen == until:
+                return seen
             seen += 1
             if each.document is None:
-                del self.documents[each.id]
+                assert each.change == "deleted"
+                self.documents.pop(each.id, None)
             else:
-                assert (each.id in self.documents) == (each.change == "changed")
                 assert each.content_hash == each.document.content_hash
                 self.documents[each.id] = each.document
         self.at = changes.export

@@ -137,13 +137,32 @@ def test_an_index_that_misses_exports_catches_up_by_the_changes_alone(making: Ma
     making.export()
     assert eager.keep_up() == 2
     changes = making.changed(index.at)
-    assert back not in changes  # it is what it was
-    assert brief not in changes  # it came and went
+    assert changes[back] == "changed"  # it is what it was
+    assert changes[brief] == "deleted"  # it came and went
     assert changes[last] == "deleted"
     assert index.keep_up() == len(changes)
     assert index.is_right()
     assert eager.is_right()
     assert (index.keep_up(), eager.keep_up()) == (0, 0)
+
+
+def test_an_index_that_died_half_way_catches_up_also_with_what_came_and_went_since(making: Making) -> None:
+    index, deltas = Index(making), deltas_of(making)
+    making.export()
+    index.keep_up()
+    *_, back = deltas.ids_of()
+    was = next(row["short_description"] for row in deltas.sim.rows("incident") if row["sys_id"] == back)
+    deltas.sim.update("incident", back, short_description="away")
+    brief = deltas.sim.insert("incident", short_description="brief")
+    pull_again(deltas)
+    making.export()
+    assert index.keep_up(until=2) == 2  # what it holds now is no export's
+    deltas.sim.update("incident", back, short_description=was)
+    deltas.sim.delete("incident", brief)
+    pull_again(deltas)
+    making.export()
+    index.keep_up()
+    assert index.is_right()
 
 
 def test_an_index_can_give_its_own_hashes_instead(making: Making) -> None:
@@ -166,7 +185,8 @@ def test_another_recipe_is_a_new_export_of_the_same_plan_and_says_so(making: Mak
     third = making.export()
     assert (third.export, third.digest) == (f"{first.plan}-3", first.digest)
     assert len(making.changed(second.export)) == ROWS
-    assert making.changed(first.export) == making.changed(first.plan) == {}  # there and back
+    there_and_back = making.changed(second.export)  # who stopped half-way holds some of either
+    assert making.changed(first.export) == making.changed(first.plan) == there_and_back
 
 
 def test_rows_of_another_pull_that_documents_are_made_of_make_a_new_export(making: Making) -> None:

@@ -209,6 +209,15 @@ def test_what_cannot_be_read_of_the_published_is_told(
         IncidentLoader(Published("codes", str(tmp_path))).load()
 
 
+@pytest.mark.parametrize("options", [{"limit": -1}, {"on_incomplete": "wrn"}])
+def test_what_makes_no_sense_is_refused_of_what_is_published_too(
+    options: dict[str, Any], client: Client, incidents: Published
+) -> None:
+    for connection in (client, incidents):
+        with pytest.raises(ConfigError, match=next(iter(options))):
+            IncidentLoader(connection).lazy_load(**options)
+
+
 def test_of_a_delta_pull_the_current_rows_are_read(tmp_path: Path) -> None:
     with (
         Simulator(rows={"incident": 40}, seed=5).serve() as server,
