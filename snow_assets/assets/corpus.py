@@ -12,7 +12,7 @@ from snow_assets.assets.leases import hold
 from snow_assets.assets.metadata import files_metadata
 from snow_assets.config import PullConfig
 from snow_assets.errors import PlanIncomplete
-from snow_assets.pulls.corpus import Corpus, export_corpus
+from snow_assets.pulls.corpus import Corpus, export_corpus, home_of
 from snow_assets.resources import LandingResource
 
 VALID = "valid"
@@ -41,7 +41,7 @@ def corpus_asset(pull: PullConfig) -> dg.AssetsDefinition:
     )
     def corpus(context: dg.AssetExecutionContext, landing: LandingResource) -> Iterator[Event]:
         store = landing.open(pull.name)
-        with failures(), hold(store, context, queue=True):
+        with failures(), hold(store, context, queue=True), hold(home_of(store), context, queue=True):
             try:
                 found = export_corpus(store)
             except PlanIncomplete as error:

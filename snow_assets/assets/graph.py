@@ -11,7 +11,7 @@ from snow_assets.assets.keys import PullNames
 from snow_assets.assets.leases import hold
 from snow_assets.assets.metadata import files_metadata
 from snow_assets.config import PullConfig
-from snow_assets.documents.cmdb.export import GraphExport, export_graph
+from snow_assets.documents.cmdb.export import GraphExport, export_graph, home_of
 from snow_assets.errors import PlanIncomplete
 from snow_assets.resources import LandingResource
 
@@ -45,7 +45,7 @@ def graph_asset(pull: PullConfig) -> dg.AssetsDefinition:
     )
     def graph(context: dg.AssetExecutionContext, landing: LandingResource) -> Iterator[Event]:
         store = landing.open(pull.name)
-        with failures(), hold(store, context, queue=True):
+        with failures(), hold(store, context, queue=True), hold(home_of(store), context, queue=True):
             try:
                 found = export_graph(store, cis=cis)
             except PlanIncomplete as error:

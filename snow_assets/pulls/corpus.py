@@ -78,7 +78,7 @@ def export_corpus(landing: Landing, *, again: bool = False) -> Corpus:
     """Export what is published now; what was exported before, and is there, is returned as it is.
 
     A part that a dead run finished is adopted by its hash; ``again`` writes every part anew. Nothing in memory grows
-    with the table. Whoever calls this holds the lease of ``home_of(landing)``, or the pull's.
+    with the table. Whoever calls this holds the lease of ``home_of(landing)``.
 
     Raises ``ConfigError`` where nothing is published, ``PlanIncomplete`` where the rows of a part are not those that
     were published, and ``LandingError`` for the disk.

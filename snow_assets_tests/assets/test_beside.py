@@ -13,9 +13,10 @@ from snow_assets.assets.attachments import attachments_asset, attachments_job
 from snow_assets.assets.corpus import corpus_asset
 from snow_assets.assets.keys import PULL_TAG, PullNames
 from snow_assets.config import AttachmentsConfig, PullConfig
-from snow_assets.pulls import Landing, lease
+from snow_assets.pulls import Landing, lease, lease_holder
+from snow_assets.pulls import corpus as corpora
 from snow_assets.pulls.attachments import home_of
-from snow_assets.pulls.corpus import read_corpus
+from snow_assets.pulls.corpus import Corpus, export_corpus, read_corpus
 from snow_assets.resources import LandingResource, ServiceNowResource
 from snow_assets.schedules import attachments_schedule
 from snow_assets.simulator import Simulator, SimulatorServer
@@ -97,7 +98,14 @@ def test_the_schedule_leaves_a_run_alone_and_starts_with_the_tag_of_attachments(
     assert attachments_schedule(plain, landing, job) is None
 
 
-def test_a_corpus_is_checked_and_shows_where_its_files_are(bench: Workbench) -> None:
+def test_a_corpus_is_checked_and_shows_where_its_files_are(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exported(landing: Landing) -> Corpus:
+        holder = lease_holder(corpora.home_of(landing))  # of which the command takes the lease, too
+        assert holder is not None
+        assert holder.startswith("Dagster run ")
+        return export_corpus(landing)
+
+    monkeypatch.setattr("snow_assets.assets.corpus.export_corpus", exported)
     bench.pull = bench.pull.model_copy(update={"attachments": None})
     with dg.DagsterInstance.ephemeral() as instance:
         result = run_job(bench, instance)

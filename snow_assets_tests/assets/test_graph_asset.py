@@ -13,10 +13,11 @@ import pytest
 from snow_assets.assets.keys import PullNames, publish_config
 from snow_assets.config import Environment, Settings
 from snow_assets.definitions import build_definitions
-from snow_assets.documents.cmdb import RelationGraph, export, files
-from snow_assets.documents.cmdb.export import export_graph, read_graph
+from snow_assets.documents.cmdb import RelationGraph, export, files, graph
+from snow_assets.documents.cmdb.export import GraphExport, export_graph, home_of, read_graph
 from snow_assets.errors import ConfigError
-from snow_assets.pulls import Landing
+from snow_assets.pulls import Landing, lease_holder, published
+from snow_assets.pulls.live import Live
 from snow_assets.simulator import SimulatorServer
 from snow_assets_tests.assets.conftest import QUIET
 from snow_assets_tests.documents.cmdb.conftest import Graph, add_awkward_rows, cmdb, graph_of
@@ -37,6 +38,13 @@ def server() -> Iterator[SimulatorServer]:
 def bench(server: SimulatorServer, tmp_path: Path) -> Workbench:
     settings: dict[str, Any] = {"name": "relations", "table": "cmdb_rel_ci", "fields": None}
     return Workbench(server, tmp_path, **settings)
+
+
+def published_now(bench: Workbench) -> str:
+    """The id of the plan that is published."""
+    dataset = published(bench.landing)
+    assert dataset is not None
+    return dataset.plan
 
 
 def publish_cis(bench: Workbench) -> None:
@@ -93,6 +101,35 @@ def test_the_run_that_publishes_builds_the_graph_and_shows_what_there_is_to_say(
     assert (check.check_name, check.passed, check.metadata["relations"].value) == ("valid", True, 209)
     nodes = pq.read_table(found.files[1].location)
     assert nodes.num_rows - nodes.column("class").null_count == found.known_cis
+
+
+def test_a_run_keeps_the_command_from_writing_the_same_files(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    holders: list[str | None] = []
+
+    def exported(landing: Landing, **options: Any) -> GraphExport:
+        holders.append(lease_holder(home_of(landing)))  # of which the command takes the lease, too
+        return export_graph(landing, **options)
+
+    monkeypatch.setattr("snow_assets.assets.graph.export_graph", exported)
+    assert published_by(bench, monkeypatch).success
+    assert [(holder or "").startswith("Dagster run ") for holder in holders] == [True]
+
+
+def test_relations_are_those_of_the_plan_that_the_export_is_named_by(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.pull_all()
+    plan = published_now(bench)
+    seen = export.live_rows
+
+    def published_meanwhile(landing: Landing) -> Live:
+        live = seen(landing)
+        bench.pull_all()
+        return live
+
+    monkeypatch.setattr(export, "live_rows", published_meanwhile)
+    monkeypatch.setattr(graph, "live_rows", lambda landing: pytest.fail("what is published is looked at twice"))
+    assert export_graph(bench.landing).plan == plan < published_now(bench)
 
 
 def test_relations_that_are_not_those_that_were_published_are_no_graph(

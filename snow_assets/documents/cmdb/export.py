@@ -70,8 +70,7 @@ def export_graph(landing: Landing, *, cis: str | None = None, again: bool = Fals
     """Export the graph of what is published now; what was exported before, and is there, is returned as it is.
 
     ``cis`` names a pull of CIs beside it. A file that a dead run finished is adopted by its hash; ``again`` writes
-    each anew. The graph is in memory meanwhile. Whoever calls this holds the lease of ``home_of(landing)``, or the
-    pull's.
+    each anew. The graph is in memory meanwhile. Whoever calls this holds the lease of ``home_of(landing)``.
 
     Raises ``ConfigError`` where nothing is published, it is not of ``cmdb_rel_ci``, or ``cis`` lands nothing of CIs,
     ``PlanIncomplete`` where its relations are not those that were published, and ``LandingError`` for the disk.
@@ -84,7 +83,7 @@ def export_graph(landing: Landing, *, cis: str | None = None, again: bool = Fals
     same = known is not None and (known.plan, known.cis, known.cis_plan) == (live.plan, cis or "", cis_plan)
     if known is not None and same and not again and are_there(store, known.files):
         return known
-    graph = RelationGraph.from_published(landing.pull, data_of(landing), cis=cis if items else None)
+    graph = RelationGraph.of_live(landing, live, items)
     store.check_writable()
     store.remove_scratch()
     name = known.export if known is not None and same else _next_name(known, live.plan)

@@ -20,7 +20,7 @@ from snow_assets.documents.cmdb.shape import Shape, shape_of
 from snow_assets.documents.cmdb.traversal import DIRECTIONS, Direction, chosen, neighbours, reached
 from snow_assets.errors import ConfigError
 from snow_assets.pulls import Landing
-from snow_assets.pulls.live import live_rows
+from snow_assets.pulls.live import Live, live_rows
 
 if TYPE_CHECKING:
     from networkx import MultiDiGraph
@@ -113,13 +113,19 @@ class RelationGraph:
         data = data or Environment.load().data_dir
         landing = Landing.open(data, pull)
         live = live_rows(landing)
+        if isinstance(cis, str):
+            return cls.of_live(landing, live, live_rows(Landing.open(data, cis)))
+        graph = cls.of_live(landing, live)
+        return graph if cis is None else graph.with_cis(cis)
+
+    @classmethod
+    def of_live(cls, landing: Landing, live: Live, cis: Live | None = None) -> Self:
+        """The graph of these published rows of a landing, and of none that are published meanwhile."""
         _must_be_relations(landing, live.plan)
         gathering = relations()
         gathering.add_published(live)
         graph = cls(built(gathering.rows()))
-        if isinstance(cis, str):
-            return graph._with(published_items(must_be_cis(live_rows(Landing.open(data, cis)))))
-        return graph if cis is None else graph.with_cis(cis)
+        return graph if cis is None else graph._with(published_items(must_be_cis(cis)))
 
     @classmethod
     def from_parquet(cls, path: str | Path, nodes: str | Path | None = None) -> Self:
