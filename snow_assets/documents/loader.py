@@ -13,11 +13,10 @@ from snow_assets.documents.cells import Record, cell_of
 from snow_assets.documents.content import Content
 from snow_assets.documents.document import Document
 from snow_assets.documents.metadata import metadata_of
-from snow_assets.documents.published import Published, PublishedSource
 from snow_assets.documents.recipes import BASE, Recipe
 from snow_assets.documents.sources import AsyncSource, ClientSource
 from snow_assets.documents.streams import AsyncDocuments, Documents, in_a_thread
-from snow_assets.documents.wanted import Added, Ask, Source, Stream, Wanted
+from snow_assets.documents.wanted import Added, Ask, Published, Source, Stream, Wanted
 from snow_assets.errors import ConfigError
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.core import ClientCore, checked_fields, checked_name
@@ -181,6 +180,8 @@ class Loader:
     def _source(self, twin: str) -> Source:
         """What is read without asyncio."""
         if isinstance(self._connection, Published):
+            from snow_assets.documents.published import PublishedSource  # noqa: PLC0415 - Arrow takes long to load
+
             return PublishedSource(self._connection, joined=self._include_journals)
         if isinstance(self._connection, Client):
             return ClientSource(self._connection)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, Unpack
 
 from snow_assets.documents import bodies
 from snow_assets.documents.cells import Record
-from snow_assets.documents.cmdb import relation_lines, relation_values
 from snow_assets.documents.loader import Connection, Loader, Options
-from snow_assets.documents.published import Published
 from snow_assets.documents.recipes import RECIPES, recipe_of
-from snow_assets.documents.wanted import Added, Ask
+from snow_assets.documents.wanted import Added, Ask, Published
 from snow_assets.errors import ConfigError
 from snow_assets.servicenow.core import checked_fields, checked_name
 
@@ -124,6 +123,8 @@ class CMDBLoader(Loader):
         self.recipe = replace(RECIPES["cmdb_ci"], table=checked_name(ci_class, "ci_class"))
         super().__init__(connection, query, fields, **options)
         self._include_relationships = include_relationships
+        if include_relationships:
+            import_module("snow_assets.documents.cmdb")  # now: an event loop would wait for it
 
     def _asks(self, batch: Sequence[Record]) -> Iterator[Ask]:
         yield from super()._asks(batch)
@@ -133,6 +134,8 @@ class CMDBLoader(Loader):
     def _below(self, sys_id: str, added: Added, metadata: dict[str, Any]) -> Iterator[str]:
         if not self._include_relationships:
             return
+        from snow_assets.documents.cmdb import relation_lines, relation_values  # noqa: PLC0415 - it was read by then
+
         relations = added["relations"][sys_id]
         metadata["relationships"] = relation_values(relations)
         if relations:

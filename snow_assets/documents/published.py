@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, islice
 from operator import itemgetter
@@ -20,7 +19,7 @@ from snow_assets.documents import journals
 from snow_assets.documents.cells import Record, cell_of
 from snow_assets.documents.cmdb import RelationGraph
 from snow_assets.documents.journals import Entry, entry_of
-from snow_assets.documents.wanted import Ask, Wanted, ids_of
+from snow_assets.documents.wanted import Ask, Published, Wanted, ids_of
 from snow_assets.errors import ConfigError
 from snow_assets.pulls.current_files import fields_among
 from snow_assets.pulls.landing import Landing
@@ -32,22 +31,9 @@ from snow_assets.servicenow.core import CURSOR, check_ending
 from snow_assets.servicenow.records import Report
 from snow_assets.servicenow.since import STORED, must_be_aware
 
+__all__ = ["Published", "PublishedSource"]
 _BATCH: Final = 1_000  # rows in hand at once
 _ENTRY_ORDER: Final = ("element_id", "sys_created_on", ID)
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What the pull ``name`` has published below ``data`` (``SNOW_DATA_DIR`` where left out), as it is when it is read.
-
-    The pull must land labels and stored values both (``display_value: all``). ``journals`` names a published pull of
-    sys_journal_field, for ``include_journals``; ``relations`` one of cmdb_rel_ci, for ``include_relationships``.
-    """
-
-    name: str
-    data: str | None = None
-    journals: str | None = None
-    relations: str | None = None
 
 
 class _Dataset:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from snow_assets.documents import bodies, journals
 from snow_assets.documents.ahead import AHEAD
 from snow_assets.documents.cells import Record
-from snow_assets.documents.cmdb import RelationGraph
 from snow_assets.documents.wanted import Ask, Wanted, ids_of
 from snow_assets.servicenow.attachments import Described
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.records import Records
 
 if TYPE_CHECKING:
+    from snow_assets.documents.cmdb import RelationGraph
     from snow_assets.servicenow.aio import AsyncClient
     from snow_assets.servicenow.aio_streams import AsyncRecords
 
@@ -53,6 +53,8 @@ class ClientSource:
             return self._bodies(ask)
         with self._lock:
             if self._graph is None:
+                from snow_assets.documents.cmdb import RelationGraph  # noqa: PLC0415 - Arrow takes long to load
+
                 self._graph = RelationGraph.read(self._client)
         return {sys_id: self._graph.relations_of(sys_id) for sys_id in ids_of(ask)}
 
@@ -97,6 +99,8 @@ class AsyncSource:
             return await self._bodies(ask)
         async with self._lock:
             if self._graph is None:
+                from snow_assets.documents.cmdb import RelationGraph  # noqa: PLC0415 - Arrow takes long to load
+
                 self._graph = await RelationGraph.aread(self._client)
         return {sys_id: self._graph.relations_of(sys_id) for sys_id in ids_of(ask)}
 

@@ -41,6 +41,20 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """What the pull ``name`` has published below ``data`` (``SNOW_DATA_DIR`` where left out), as it is when it is read.
+
+    The pull must land labels and stored values both (``display_value: all``). ``journals`` names a published pull of
+    sys_journal_field, for ``include_journals``; ``relations`` one of cmdb_rel_ci, for ``include_relationships``.
+    """
+
+    name: str
+    data: str | None = None
+    journals: str | None = None
+    relations: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Something that belongs to the records of a batch: ``about`` is whatever its kind needs."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -332,6 +334,13 @@ def test_a_library_that_is_missing_is_named_with_its_extra(client: Client, monke
     with pytest.raises(ConfigError, match=r"markdownify.*pip install 'snow_assets\[documents\]'"):
         KnowledgeBaseLoader(client)
     IncidentLoader(client)
+
+
+def test_loaders_of_an_instance_load_no_arrow() -> None:
+    """It takes longer to load than all that they need."""
+    asked = "import sys, snow_assets.documents.loaders; print({'pyarrow', 'duckdb', 'deltalake'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_attachments_tell_what_they_hang_on_and_their_text(client: Client, desk: SimulatorServer) -> None:
