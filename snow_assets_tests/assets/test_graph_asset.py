@@ -13,11 +13,11 @@ import pytest
 from snow_assets.assets.keys import PullNames, publish_config
 from snow_assets.config import Environment, Settings
 from snow_assets.definitions import build_definitions
-from snow_assets.documents.cmdb import RelationGraph, export, files, graph
+from snow_assets.documents.cmdb import RelationGraph, export, files
 from snow_assets.documents.cmdb.export import GraphExport, export_graph, home_of, read_graph
 from snow_assets.errors import ConfigError
 from snow_assets.pulls import Landing, lease_holder, published
-from snow_assets.pulls.live import Live
+from snow_assets.pulls.live import Live, live_rows
 from snow_assets.simulator import SimulatorServer
 from snow_assets_tests.assets.conftest import QUIET
 from snow_assets_tests.documents.cmdb.conftest import Graph, add_awkward_rows, cmdb, graph_of
@@ -120,15 +120,14 @@ def test_relations_are_those_of_the_plan_that_the_export_is_named_by(
 ) -> None:
     bench.pull_all()
     plan = published_now(bench)
-    seen = export.live_rows
 
     def published_meanwhile(landing: Landing) -> Live:
-        live = seen(landing)
+        live = live_rows(landing)
         bench.pull_all()
         return live
 
-    monkeypatch.setattr(export, "live_rows", published_meanwhile)
-    monkeypatch.setattr(graph, "live_rows", lambda landing: pytest.fail("what is published is looked at twice"))
+    monkeypatch.setattr("snow_assets.documents.cmdb.export.live_rows", published_meanwhile)
+    monkeypatch.setattr("snow_assets.documents.cmdb.graph.live_rows", lambda _: pytest.fail("looked at twice"))
     assert export_graph(bench.landing).plan == plan < published_now(bench)
 
 
