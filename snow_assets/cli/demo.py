@@ -194,8 +194,19 @@ def _closing(stage: Stage, summary: list[dict[str, Any]], seconds: int, ui: str,
     yield f"files:   {stage.folder / 'data'}"
     yield f"receipt: {summary[-1]['receipt']}" if summary else ""
     yield f"dbt:     {_models(stage)}"
+    yield f"text:    {_documents(stage)}"
     yield f"\nOpen the UI on it:        {ui}"
     yield f"and to pull once more:    {simulator}"
+
+
+def _documents(stage: Stage) -> str:
+    """Where documents for an index are, and how many."""
+    from snow_assets.documents.export import home_of, read_export
+    from snow_assets.pulls import Landing
+
+    landing = Landing.open(str(stage.folder / "data"), "incidents_closed")
+    found = read_export(landing)
+    return f"{home_of(landing).location}: {found.rows:,} documents for an index" if found else "no documents"
 
 
 def _models(stage: Stage) -> str:
