@@ -9,6 +9,8 @@ from snow_assets.config_schedule import Section
 
 _TABLE: Final = "cmdb_rel_ci"
 _FIELDS: Final = ("parent", "child", "type")
+TOLD_OF_CIS: Final = ("sys_class_name", "operational_status", "install_status")
+"""What a pull of CIs gives to a graph."""
 
 
 class GraphConfig(Section):

@@ -13,7 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from snow_assets.config_attachments import AttachmentsConfig
 from snow_assets.config_documents import DocumentsConfig
-from snow_assets.config_graph import GraphConfig
+from snow_assets.config_graph import TOLD_OF_CIS, GraphConfig
 from snow_assets.config_models import InstanceConfig, PullConfig, Settings, Timeout, nearest, without_secrets
 from snow_assets.config_schedule import MaintenanceConfig, Schedule
 from snow_assets.config_wording import harmless, hint_of, message_of, shown
@@ -201,6 +201,9 @@ class _Reader:
                 elif table and other and other.display_value == "true":
                     hint = "set display_value: all in it"
                     self._add(where, "has no stored values: its display_value is true", value=name, hint=hint)
+                elif location == ("graph", "cis") and other and not set(TOLD_OF_CIS) & {*(other.fields or TOLD_OF_CIS)}:
+                    hint = f"add to its fields: {', '.join(TOLD_OF_CIS)}"
+                    self._add(where, "lands neither classes nor states of CIs", value=name, hint=hint)
 
     def _model(self, kind: type[BaseModel], data: dict[Any, Any], where: Location) -> BaseModel | None:
         stray = [key for key in data if not isinstance(key, str)]

@@ -9,11 +9,12 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from snow_assets.config_graph import TOLD_OF_CIS
 from snow_assets.documents.cmdb.gathering import Gathering, Half, Record
 from snow_assets.errors import ConfigError
 from snow_assets.pulls.live import Live
 
-CI_FIELDS: Final = ("sys_id", "sys_class_name", "operational_status", "install_status")
+CI_FIELDS: Final = ("sys_id", *TOLD_OF_CIS)
 """The fields of ``cmdb_ci`` that ``RelationGraph.with_cis`` looks at."""
 ATTRIBUTES: Final = ("class", "class_label", "status")
 _COLUMNS: Final[dict[str, Half]] = {
@@ -69,8 +70,8 @@ async def aitems_of(cis: AsyncIterable[Record]) -> pa.Table:
 
 def must_be_cis(live: Live) -> Live:
     """What a pull of CIs has published. Raises ``ConfigError`` where that tells nothing of them."""
-    if not set(CI_FIELDS[1:]) & set(live.fields):
-        hint = f"name a pull of cmdb_ci that lands {', '.join(CI_FIELDS[1:])}"
+    if not set(TOLD_OF_CIS) & set(live.fields):
+        hint = f"name a pull of cmdb_ci that lands {', '.join(TOLD_OF_CIS)}"
         raise ConfigError("lands neither classes nor states of CIs", key="cis", value=live.pull, hint=hint)
     return live
 
