@@ -11,6 +11,7 @@ from snow_assets.config_schedule import Section
 
 JOURNALS: Final = "sys_journal_field"
 RELATIONS: Final = "cmdb_rel_ci"
+RELATED: Final = "cmdb_ci"
 
 Loader = Literal[
     "incident",
@@ -60,7 +61,7 @@ class DocumentsConfig(Section):
         given = [name for name in ("loader", "content_fields") if getattr(self, name)]
         if len(given) == 2:
             raise ValueError("loader and content_fields both say which lines there are: keep one of them")
-        if self.include_relationships and given and self.loader != "cmdb_ci":
+        if self.include_relationships and given and self.loader != RELATED:
             raise ValueError(f"include_relationships belongs to the loader cmdb_ci: take {given[0]} out")
         return self
 
@@ -79,6 +80,9 @@ def check_documents(value: DocumentsConfig, pull: Mapping[str, Any]) -> None:
     display_value = pull.get("display_value")
     if display_value in ("true", "false"):
         raise ValueError(f"needs labels and stored values, and display_value: {display_value} has not both")
+    table = str(pull.get("table") or RELATED)
+    if value.include_relationships and value.loader is None and not f"{table}_".startswith(f"{RELATED}_"):
+        raise ValueError(f"{table} has no relations: take include_relationships out, or say loader: {RELATED}")
     if pull.get("key"):
         raise ValueError("needs rows with a sys_id, so the pull cannot have a key of its own")
     landed = pull.get("fields")

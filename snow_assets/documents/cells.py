@@ -60,9 +60,22 @@ class Cell(NamedTuple):
         return self.label or ("" if self.is_reference else self.value)
 
     @property
+    def is_secret(self) -> bool:
+        """Whether it is a password: the instance shows stars, and may store it in clear."""
+        return bool(self.label) and not self.label.strip("*")
+
+    @property
     def is_written_down(self) -> bool:
         """Whether something is stored. A journal field shows all its entries and stores nothing; a password, stars."""
-        return bool(self.value) and not (self.label and not self.label.strip("*"))
+        return bool(self.value) and not self.is_secret
+
+
+def without_secrets(record: Record) -> dict[str, Any]:
+    """The record as it came, but of what the instance shows as stars these alone."""
+    secret = {
+        name: cell.label for name in record if (cell := cell_of(record, name)).is_secret and cell.label != cell.value
+    }
+    return {name: {**record[name], "value": secret[name]} if name in secret else record[name] for name in record}
 
 
 def cell_of(record: Record, field: str) -> Cell:

@@ -155,7 +155,8 @@ class Content:
         assert self._template is not None  # noqa: S101
         fields = (*self._names, *record)
         labels = {field: self._text(record, field) for field in fields}
-        values = {field: cell_of(record, field).value for field in fields}
+        cells = {field: cell_of(record, field) for field in fields}
+        values = {field: cell.label if cell.is_secret else cell.value for field, cell in cells.items()}
         sys_id = values.get("sys_id", "")
         names = {"label": labels, "value": values, "journals": "\n\n".join(journals), "more": "\n\n".join(below)}
         try:

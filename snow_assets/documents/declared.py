@@ -9,9 +9,11 @@ from dataclasses import asdict, replace
 from typing import Unpack
 
 import msgspec
+from pydantic import ValidationError
 
 from snow_assets import __version__
 from snow_assets.config import DocumentsConfig, Environment, PullConfig
+from snow_assets.config_wording import message_of
 from snow_assets.documents.document import Document
 from snow_assets.documents.export import Export, Source, export_documents, home_of
 from snow_assets.documents.loader import Loader, Options
@@ -53,7 +55,10 @@ def write_documents(
     """
     landing = Landing.open(data or Environment.load().data_dir, pull)
     table = landing.read_plan(live_rows(landing).plan).table
-    declared = PullConfig(name=pull, table=table, documents=wanted or DocumentsConfig())
+    try:
+        declared = PullConfig(name=landing.pull, table=table, documents=wanted or DocumentsConfig())
+    except ValidationError as error:
+        raise ConfigError(message_of(error.errors(include_url=False)[0]), key="wanted") from None
     other_plans(declared, landing)  # nothing is made where something is not published
     with lease(home_of(landing), f"{holder}, process {os.getpid()}"):
         return export_declared(declared, landing, again=again)

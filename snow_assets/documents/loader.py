@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 from snow_assets.documents import journals
 from snow_assets.documents.ahead import AHEAD, aanswered, abatches, answered, batches
-from snow_assets.documents.cells import Record, cell_of
+from snow_assets.documents.cells import Record, cell_of, without_secrets
 from snow_assets.documents.content import Content
 from snow_assets.documents.document import Document
 from snow_assets.documents.metadata import metadata_of
@@ -58,7 +58,7 @@ class Loader:
             ``ConfigError``. Without any, those of the table's recipe that the table has.
         include_journals: tell the entries of comments and work notes, oldest first, below the record.
         expand_references: metadata have, beside each label, the sys_id or code behind it.
-        include_raw: metadata have the record as it came, under ``raw``.
+        include_raw: metadata have the record as it came, under ``raw``; of passwords the stars alone.
         content_template: Jinja2 instead of the recipe. A field's name is what people read of it, ``value.<field>`` what
             is stored, ``sys_id`` the record's, ``journals`` the entries.
 
@@ -255,7 +255,7 @@ class Loader:
             self._check(record)
             metadata = metadata_of(record, self._recipe, url, expand_references=self._expand_references)
             if self._include_raw:
-                metadata["raw"] = record
+                metadata["raw"] = without_secrets(record)
             below = tuple(self._below(sys_id, added, metadata))
             lines = journals.lines_of(added.get("journals", {}), sys_id)
             yield Document(self._content.of(record, lines, below), metadata)

@@ -14,8 +14,10 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 import pytest
 
+from snow_assets.config import DocumentsConfig
 from snow_assets.documents import Document
 from snow_assets.documents import export as module
+from snow_assets.documents.declared import write_documents
 from snow_assets.documents.export import Export, read_export
 from snow_assets.documents.exported import documents_changes, read_documents
 from snow_assets.errors import ConfigError, LandingError, PlanIncomplete
@@ -325,6 +327,12 @@ def test_an_index_is_never_told_that_it_is_up_to_date_by_a_name_that_was_used_be
 
 def dying(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_documents_that_cannot_be_made_of_a_pull_are_refused_by_name(making: Making) -> None:
+    wanted = DocumentsConfig(include_relationships="relations")
+    with pytest.raises(ConfigError, match="incident has no relations"):
+        write_documents("incidents", wanted, data=str(making.bench.data))
 
 
 def test_documents_that_are_not_one_for_each_row_are_no_export(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:

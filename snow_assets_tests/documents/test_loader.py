@@ -363,6 +363,10 @@ def test_secrets_never_stand_in_documents_or_errors(own: tuple[Simulator, Client
     sim, client = own
     sim.add_column("incident", "u_secret", "password2")
     sim.insert("incident", number="INC3", u_secret="s3cret-value")
+    template = "{{ u_secret }}{{ value.u_secret }}{{ label.u_secret }}"
+    told = one(IncidentLoader(client, "number=INC3", ["u_secret"], include_raw=True, content_template=template))
+    assert told.page_content.strip("*") == ""
+    assert "s3cret" not in json.dumps(told.metadata)
     document = one(IncidentLoader(client, "number=INC3", ["u_secret"]))
     assert document.metadata["number"] == "INC3"
     assert "s3cret" not in document.page_content
