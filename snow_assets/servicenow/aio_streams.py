@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 
-from snow_assets.servicenow.aio_driver import AsyncDriver
+from snow_assets.servicenow.aio_driver import AsyncDriver, Pages
 from snow_assets.servicenow.boundaries import Chain, KeyRange, find_chain
+from snow_assets.servicenow.proof import RangeProof
 from snow_assets.servicenow.ranges import Outline, Seen, outline
 from snow_assets.servicenow.reading import Reading
 from snow_assets.servicenow.records import Figures, Question, Record, Report, warn_incomplete
@@ -26,9 +27,12 @@ class AsyncRecords:
     One that is merely dropped is closed by the event loop, a moment later.
     """
 
-    def __init__(self, figures: Figures, rows: AsyncGenerator[Record, None]) -> None:
+    # One generator, and none around it: a loop that ends closes all of them at once, and one within another fails.
+    def __init__(self, figures: Figures, question: Question, pages: AsyncGenerator[list[Record], None]) -> None:
         self._figures = figures
-        self._rows = rows
+        self._delivery = Delivery(figures, question, _STOPS)
+        self._pages = pages
+        self._page: Iterator[Record] = iter(())
 
     @property
     def report(self) -> Report:
@@ -39,11 +43,14 @@ class AsyncRecords:
         return self
 
     async def __anext__(self) -> Record:
-        return await anext(self._rows)
+        while (record := next(self._page, None)) is None:
+            await self._turn()
+        return record
 
     async def aclose(self) -> None:
         """Stop: no request is sent any more."""
-        await self._rows.aclose()
+        self._page = iter(())
+        await self._pages.aclose()
         self._figures.close("closed")  # also where it never began
 
     async def __aenter__(self) -> Self:
@@ -54,56 +61,73 @@ class AsyncRecords:
     ) -> None:
         await self.aclose()
 
+    async def _turn(self) -> None:
+        """The next page. Raises ``StopAsyncIteration`` where none is wanted or left, and what its reading raises."""
+        if self._figures.ended != "running":
+            raise StopAsyncIteration
+        self._page = iter(())  # it is not held while the next one is waited for
+        try:
+            await asyncio.sleep(0)  # pages that wait already would keep other tasks from their turn
+            page = None if self._delivery.over else await anext(self._pages, None)
+        except BaseException as error:
+            await self._pages.aclose()
+            self._delivery.ended(error)
+            raise
+        if page is not None:
+            self._page = self._delivery.records(page)
+            return
+        self._delivery.ended(None)
+        await self._pages.aclose()
+        if self._figures.ended == "incomplete":
+            warn_incomplete(self._figures.report())
+        raise StopAsyncIteration
+
 
 def in_order(driver: AsyncDriver, question: Question, seen: Seen) -> AsyncRecords:
     """As its namesake of ``streams``, one request at a time."""
     figures = Figures(question)
-    return AsyncRecords(figures, _told(figures, question, _in_order(driver, question, figures, seen)))
+    return AsyncRecords(figures, question, _in_order(driver, question, figures, seen))
 
 
 def as_completed(driver: AsyncDriver, question: Question, workers: int, seen: Seen) -> AsyncRecords:
     """As its namesake of ``streams``, by ``workers`` tasks."""
     figures = Figures(question)
-    return AsyncRecords(figures, _told(figures, question, _as_completed(driver, question, workers, figures, seen)))
-
-
-async def _told(
-    figures: Figures, question: Question, rows: AsyncGenerator[list[Record], None]
-) -> AsyncGenerator[Record, None]:
-    with Delivery(figures, question, _STOPS) as delivery:
-        async with aclosing(rows):
-            while not delivery.over and (page := await anext(rows, None)) is not None:
-                for record in delivery.records(page):
-                    yield record
-                del page  # or it would be held until the next one has come
-                await asyncio.sleep(0)  # pages that wait already would keep other tasks from their turn
-    if figures.ended == "incomplete":
-        warn_incomplete(figures.report())
+    return AsyncRecords(figures, question, _as_completed(driver, question, workers, figures, seen))
 
 
 async def _in_order(
     driver: AsyncDriver, question: Question, figures: Figures, seen: Seen
 ) -> AsyncGenerator[list[Record], None]:
-    plan, ranges = await _ranges(driver, question, 1, figures, seen)
-    for piece in ranges:
-        async with aclosing(_read(driver, plan.reading, piece, question, figures)) as pages:
-            async for page in pages:
-                yield page
-                del page
+    with _told(figures):
+        plan, ranges = await _ranges(driver, question, 1, figures, seen)
+        for piece in ranges:
+            with _range(driver, plan.reading, piece, question, figures) as (portion, pages):
+                async for page in pages:
+                    yield portion.kept(page)
+                    del page  # or it would be held until the next one has come
+                figures.proven(pages.result)
 
 
-async def _read(
+@contextmanager
+def _told(figures: Figures) -> Iterator[None]:
+    """The figures note a generator that is closed within, by whomever: a loop that ends does it, too."""
+    try:
+        yield
+    except GeneratorExit:
+        figures.close("closed")
+        raise
+
+
+@contextmanager
+def _range(
     driver: AsyncDriver, reading: Reading, piece: KeyRange, question: Question, figures: Figures
-) -> AsyncGenerator[list[Record], None]:
+) -> Iterator[tuple[Portion, Pages[RangeProof]]]:
     """The pages of one range; one that fails is noted, or raises, as was asked for."""
     with (
         Portion(figures, question, reading, piece) as portion,
         closing(driver.pages(portion.procedure, portion.tally)) as pages,
     ):
-        async for page in pages:
-            yield portion.kept(page)
-            del page
-        figures.proven(pages.result)
+        yield portion, pages
 
 
 async def _as_completed(
@@ -119,13 +143,14 @@ async def _as_completed(
         nonlocal given
         try:
             while todo:
-                async with aclosing(_read(driver, plan.reading, todo.popleft(), question, figures)) as pages:
+                with _range(driver, plan.reading, todo.popleft(), question, figures) as (portion, pages):
                     async for page in pages:
-                        await results.put(page)
-                        given += len(page)
+                        await results.put(kept := portion.kept(page))
+                        given += len(kept)
                         if question.limit is not None and given >= question.limit:
                             return  # as many rows as the consumer wants are on their way
-                        del page
+                        del page, kept
+                    figures.proven(pages.result)
             await results.put(None)
         except Exception as error:  # noqa: BLE001  # handed to the consumer, who raises it
             await results.put(error)
@@ -133,15 +158,16 @@ async def _as_completed(
     crew = [asyncio.create_task(work(), name=f"records-{number}") for number in range(min(workers, len(ranges)))]
     try:
         left = len(crew)
-        while left:
-            result = await results.get()
-            if isinstance(result, Exception):
-                raise result
-            if result is None:
-                left -= 1
-            else:
-                yield result
-            del result  # a page that was taken is not held while the next one is waited for
+        with _told(figures):
+            while left:
+                result = await results.get()
+                if isinstance(result, Exception):
+                    raise result
+                if result is None:
+                    left -= 1
+                else:
+                    yield result
+                del result  # a page that was taken is not held while the next one is waited for
     finally:
         await _end(crew)
 

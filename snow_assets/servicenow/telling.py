@@ -36,12 +36,16 @@ class Delivery:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
+        self.ended(error)
+
+    def ended(self, error: BaseException | None) -> None:
+        """Nothing more is handed on. Raises the outage that another thread or task met, where ``error`` tells of it."""
+        if error is None:
             self._figures.close("limit" if self.over else "complete")
             return
-        self._figures.close("closed" if issubclass(kind, self._stops) else "failed")
+        self._figures.close("closed" if isinstance(error, self._stops) else "failed")
         outage = error.__cause__ if isinstance(error, Cancelled) else None
-        if isinstance(outage, InstanceUnavailable):  # that another thread or task met
+        if isinstance(outage, InstanceUnavailable):
             raise outage from outage.__cause__
 
     @property

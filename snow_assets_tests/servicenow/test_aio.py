@@ -216,6 +216,24 @@ def test_a_slow_consumer_slows_the_tasks_down(instance: SimulatorServer) -> None
     using(instance.url, use)
 
 
+@pytest.mark.parametrize("method", ["aget_records", "aconcurrent_get_records"])
+def test_a_loop_that_ends_closes_what_is_still_read(method: str, instance: SimulatorServer) -> None:
+    left: list[str] = []
+    client = AsyncClient(instance.url, ADMIN, **QUICK)
+    records = getattr(client, method)("incident", fields=["number"], page_size=2)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: left.append(context["message"]))
+        await anext(records)
+        await client._transport.close()
+
+    asyncio.run(main())
+    assert not left
+    assert records.report.ended == "closed"
+    assert client.governor.admitted(threading.Event()) is None, "no place was lost"
+    client.governor.release(None)
+
+
 async def at_rest(seen: Callable[[], tuple[int, int]]) -> int:
     """What was asked for once nothing is under way, however often all tasks have their turn; both are seen."""
     (_, asked), turns = seen(), 0
