@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from snow_assets.errors import Cancelled
 from snow_assets.extras import need
@@ -13,11 +13,9 @@ from snow_assets.servicenow import account as asking
 from snow_assets.servicenow import aio_streams
 from snow_assets.servicenow.aio_driver import AsyncDeliver, AsyncDriver
 from snow_assets.servicenow.aio_streams import AsyncRecords
-from snow_assets.servicenow.core import CURSOR, ClientCore, at_least, checked_name, checked_timeout, credentials_given
+from snow_assets.servicenow.core import ClientCore, ClientSettings, ReadingOptions, at_least, checked_name
 from snow_assets.servicenow.exchange import DisplayValue, Procedure, Tally
 from snow_assets.servicenow.query import EncodedQuery
-from snow_assets.servicenow.records import AbsentFields, OnIncomplete
-from snow_assets.servicenow.route import Route
 
 if TYPE_CHECKING:
     from snow_assets.config import Credentials
@@ -55,49 +53,14 @@ class AsyncClient(ClientCore):
         instance_url: str,
         credentials: Credentials | None = None,
         *,
-        username: str | None = None,
-        password: str | None = None,
-        client_id: str | None = None,
-        client_secret: str | None = None,
-        refresh_token: str | None = None,
-        token: str | None = None,
-        api_key: str | None = None,
-        page_size: int = 1000,
         concurrency: int = 16,
-        max_retries: int = 3,
-        retry_backoff: float = 1.0,
-        timeout: float | tuple[float, float] = (10.0, 90.0),
-        display_value: DisplayValue = "true",
-        allow_http: bool = False,
-        proxy: str | None = None,
-        ca_bundle: str | None = None,
-        max_wait: float = 900.0,
+        **settings: Unpack[ClientSettings],
     ) -> None:
         need("aiohttp", "async")
         from snow_assets.servicenow.aio_transport import AsyncTransport  # noqa: PLC0415 - it needs the extra
 
-        credentials = credentials_given(
-            credentials,
-            username=username,
-            password=password,
-            client_id=client_id,
-            client_secret=client_secret,
-            refresh_token=refresh_token,
-            token=token,
-            api_key=api_key,
-        )
-        route = Route.given(instance_url, checked_timeout(timeout), proxy, ca_bundle, allow_http=allow_http)
-        super().__init__(
-            route.url,
-            credentials,
-            page_size=page_size,
-            max_workers=at_least("concurrency", concurrency, 1),
-            max_retries=max_retries,
-            retry_backoff=retry_backoff,
-            display_value=display_value,
-            max_wait=max_wait,
-        )
-        self._transport = AsyncTransport(route, credentials, self.max_workers)
+        super().__init__(instance_url, credentials, at_least("concurrency", concurrency, 1), **settings)
+        self._transport = AsyncTransport(self.route, self.credentials, self.max_workers)
         self._driver = AsyncDriver(self._transport, self.governor, self.budget)
 
     async def __aenter__(self) -> Self:
@@ -131,17 +94,10 @@ class AsyncClient(ClientCore):
         fields: Sequence[str] | None = None,
         display_value: DisplayValue | None = None,
         page_size: int | None = None,
-        *,
-        since: datetime | None = None,
-        cursor: str = CURSOR,
-        limit: int | None = None,
-        on_incomplete: OnIncomplete = "raise",
-        absent_fields: AbsentFields = "raise",
+        **options: Unpack[ReadingOptions],
     ) -> AsyncRecords:
         """As ``Client.get_records``: every record that matches, once, ordered by sys_id, one request at a time."""
-        question = self.question(
-            table, query, fields, display_value, page_size, since, cursor, limit, on_incomplete, absent_fields
-        )
+        question = self.question(table, query, fields, display_value, page_size, **options)
         return aio_streams.in_order(self._driver, question, self.seen)
 
     def aconcurrent_get_records(
@@ -152,12 +108,7 @@ class AsyncClient(ClientCore):
         display_value: DisplayValue | None = None,
         page_size: int | None = None,
         concurrency: int | None = None,
-        *,
-        since: datetime | None = None,
-        cursor: str = CURSOR,
-        limit: int | None = None,
-        on_incomplete: OnIncomplete = "raise",
-        absent_fields: AbsentFields = "raise",
+        **options: Unpack[ReadingOptions],
     ) -> AsyncRecords:
         """As ``Client.concurrent_get_records``: in the order in which pages come, by ``concurrency`` tasks.
 
@@ -165,9 +116,7 @@ class AsyncClient(ClientCore):
         nothing is under way any more.
         """
         workers = at_least("concurrency", self.max_workers if concurrency is None else concurrency, 1)
-        question = self.question(
-            table, query, fields, display_value, page_size, since, cursor, limit, on_incomplete, absent_fields
-        )
+        question = self.question(table, query, fields, display_value, page_size, **options)
         return aio_streams.as_completed(self._driver, question, workers, self.seen)
 
     async def aclock(self) -> datetime:

@@ -6,16 +6,16 @@ from collections.abc import Callable, Generator, Sequence
 from copy import copy
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from snow_assets.errors import Cancelled
 from snow_assets.servicenow import account as asking
 from snow_assets.servicenow import streams
-from snow_assets.servicenow.core import CURSOR, ClientCore, at_least, checked_name, checked_timeout, credentials_given
+from snow_assets.servicenow.core import ClientCore, ClientSettings, ReadingOptions, at_least, checked_name
 from snow_assets.servicenow.driver import Driver
 from snow_assets.servicenow.exchange import DisplayValue, Page, Procedure, Tally
 from snow_assets.servicenow.query import EncodedQuery
-from snow_assets.servicenow.records import AbsentFields, OnIncomplete, Records
+from snow_assets.servicenow.records import Records
 from snow_assets.servicenow.session import Transport
 
 if TYPE_CHECKING:
@@ -56,52 +56,11 @@ class Client(ClientCore):
         instance_url: str,
         credentials: Credentials | None = None,
         *,
-        username: str | None = None,
-        password: str | None = None,
-        client_id: str | None = None,
-        client_secret: str | None = None,
-        refresh_token: str | None = None,
-        token: str | None = None,
-        api_key: str | None = None,
-        page_size: int = 1000,
         max_workers: int = 16,
-        max_retries: int = 3,
-        retry_backoff: float = 1.0,
-        timeout: float | tuple[float, float] = (10.0, 90.0),
-        display_value: DisplayValue = "true",
-        allow_http: bool = False,
-        proxy: str | None = None,
-        ca_bundle: str | None = None,
-        max_wait: float = 900.0,
+        **settings: Unpack[ClientSettings],
     ) -> None:
-        credentials = credentials_given(
-            credentials,
-            username=username,
-            password=password,
-            client_id=client_id,
-            client_secret=client_secret,
-            refresh_token=refresh_token,
-            token=token,
-            api_key=api_key,
-        )
-        self._transport = Transport(
-            instance_url,
-            credentials,
-            timeout=checked_timeout(timeout),
-            proxy=proxy,
-            ca_bundle=ca_bundle,
-            allow_http=allow_http,
-        )
-        super().__init__(
-            self._transport.url,
-            credentials,
-            page_size=page_size,
-            max_workers=max_workers,
-            max_retries=max_retries,
-            retry_backoff=retry_backoff,
-            display_value=display_value,
-            max_wait=max_wait,
-        )
+        super().__init__(instance_url, credentials, at_least("max_workers", max_workers, 1), **settings)
+        self._transport = Transport(self.route, self.credentials)
         self._driver = Driver(self._transport, self.governor, self.budget)
 
     def __enter__(self) -> Self:
@@ -129,12 +88,7 @@ class Client(ClientCore):
         fields: Sequence[str] | None = None,
         display_value: DisplayValue | None = None,
         page_size: int | None = None,
-        *,
-        since: datetime | None = None,
-        cursor: str = CURSOR,
-        limit: int | None = None,
-        on_incomplete: OnIncomplete = "raise",
-        absent_fields: AbsentFields = "raise",
+        **options: Unpack[ReadingOptions],
     ) -> Records:
         """Every readable record that matches, once, ordered by sys_id, in this thread.
 
@@ -159,9 +113,7 @@ class Client(ClientCore):
             absent_fields: ``skip`` leaves out fields that the table lacks instead of raising ``ConfigError``; a
                 ``frozenset`` of names leaves out these.
         """
-        question = self.question(
-            table, query, fields, display_value, page_size, since, cursor, limit, on_incomplete, absent_fields
-        )
+        question = self.question(table, query, fields, display_value, page_size, **options)
         return streams.in_order(self._driver, question, self.seen)
 
     def concurrent_get_records(
@@ -172,12 +124,7 @@ class Client(ClientCore):
         display_value: DisplayValue | None = None,
         page_size: int | None = None,
         max_workers: int | None = None,
-        *,
-        since: datetime | None = None,
-        cursor: str = CURSOR,
-        limit: int | None = None,
-        on_incomplete: OnIncomplete = "raise",
-        absent_fields: AbsentFields = "raise",
+        **options: Unpack[ReadingOptions],
     ) -> Records:
         """Like ``get_records``, on threads with a session each, in the order in which pages come.
 
@@ -185,9 +132,7 @@ class Client(ClientCore):
         under way at the instance ends as it does, and nothing more is asked for.
         """
         workers = at_least("max_workers", self.max_workers if max_workers is None else max_workers, 1)
-        question = self.question(
-            table, query, fields, display_value, page_size, since, cursor, limit, on_incomplete, absent_fields
-        )
+        question = self.question(table, query, fields, display_value, page_size, **options)
         return streams.as_completed(self._driver, question, workers, self.seen)
 
     def clock(self, tally: Tally | None = None) -> datetime:

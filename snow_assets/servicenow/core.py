@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from snow_assets.config import Credentials
 from snow_assets.errors import ConfigError
@@ -20,9 +20,41 @@ from snow_assets.servicenow.ranges import Seen
 from snow_assets.servicenow.reading import CountTrial, Reading
 from snow_assets.servicenow.records import AbsentFields, OnIncomplete, Question
 from snow_assets.servicenow.retry import RetryPolicy, fetch
+from snow_assets.servicenow.route import Route
 from snow_assets.servicenow.since import must_be_aware
 
 CURSOR = "sys_updated_on"
+
+
+class ClientSettings(TypedDict, total=False):
+    """What a client may be told by keyword, beside its address; see ``Client``."""
+
+    username: str | None
+    password: str | None
+    client_id: str | None
+    client_secret: str | None
+    refresh_token: str | None
+    token: str | None
+    api_key: str | None
+    page_size: int
+    max_retries: int
+    retry_backoff: float
+    timeout: float | tuple[float, float]
+    display_value: DisplayValue
+    allow_http: bool
+    proxy: str | None
+    ca_bundle: str | None
+    max_wait: float
+
+
+class ReadingOptions(TypedDict, total=False):
+    """How an iterator of records reads; see ``Client.get_records``."""
+
+    since: datetime | None
+    cursor: str
+    limit: int | None
+    on_incomplete: OnIncomplete
+    absent_fields: AbsentFields
 
 
 class ClientCore:
@@ -33,21 +65,27 @@ class ClientCore:
 
     def __init__(
         self,
-        url: str,
-        credentials: Credentials,
-        *,
-        page_size: int,
+        instance_url: str,
+        credentials: Credentials | None,
         max_workers: int,
-        max_retries: int,
-        retry_backoff: float,
-        display_value: DisplayValue,
-        max_wait: float,
+        *,
+        page_size: int = 1000,
+        max_retries: int = 3,
+        retry_backoff: float = 1.0,
+        timeout: float | tuple[float, float] = (10.0, 90.0),
+        display_value: DisplayValue = "true",
+        allow_http: bool = False,
+        proxy: str | None = None,
+        ca_bundle: str | None = None,
+        max_wait: float = 900.0,
+        **parts: str | None,
     ) -> None:
-        """``url`` is checked already, by the transport."""
-        self.url = url
-        self.credentials = credentials
+        """``parts`` are those of the credentials."""
+        self.credentials = credentials_given(credentials, **parts)
+        self.route = Route.given(instance_url, checked_timeout(timeout), proxy, ca_bundle, allow_http=allow_http)
+        self.url = self.route.url
         self.page_size = checked_page_size(page_size)
-        self.max_workers = at_least("max_workers", max_workers, 1)
+        self.max_workers = max_workers
         self.display_value = display_value
         self.budget = RetryBudget(at_least("max_retries", max_retries, 0), retry_backoff, max_wait, max_workers)
         self.policy = RetryPolicy(max_retries, retry_backoff, max_wait, budget=self.budget)
@@ -81,11 +119,12 @@ class ClientCore:
         fields: Sequence[str] | None,
         display_value: DisplayValue | None,
         page_size: int | None,
-        since: datetime | None,
-        cursor: str,
-        limit: int | None,
-        on_incomplete: OnIncomplete,
-        absent_fields: AbsentFields,
+        *,
+        since: datetime | None = None,
+        cursor: str = CURSOR,
+        limit: int | None = None,
+        on_incomplete: OnIncomplete = "raise",
+        absent_fields: AbsentFields = "raise",
     ) -> Question:
         """What an iterator of records reads. Raises ``ConfigError`` and ``QueryError``."""
         check_ending(limit, on_incomplete)
@@ -114,6 +153,9 @@ def credentials_given(credentials: Credentials | None, **parts: str | None) -> C
 
     Raises ``ConfigError`` where both are given, ``CredentialsError`` where parts are missing.
     """
+    unknown = next((name for name in parts if name not in Credentials.VARIABLES), None)
+    if unknown is not None:
+        raise TypeError(f"a client has no setting {unknown!r}")
     given = {name: value for name, value in parts.items() if value is not None}
     if credentials is not None and given:
         hint = "give one of the two"

@@ -38,7 +38,13 @@ class Route:
 
     @classmethod
     def given(
-        cls, url: str, timeout: tuple[float, float], proxy: str | None, ca_bundle: str | None, *, allow_http: bool
+        cls,
+        url: str,
+        timeout: tuple[float, float] = (10.0, 90.0),
+        proxy: str | None = None,
+        ca_bundle: str | None = None,
+        *,
+        allow_http: bool = False,
     ) -> Self:
         """From what a client was told."""
         base = base_url(url, allow_http=allow_http)

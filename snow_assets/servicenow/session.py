@@ -36,17 +36,8 @@ class Transport:
     time-out is cut off, however steadily it drips.
     """
 
-    def __init__(
-        self,
-        url: str,
-        credentials: Credentials,
-        *,
-        timeout: tuple[float, float] = (10.0, 90.0),
-        proxy: str | None = None,
-        ca_bundle: str | None = None,
-        allow_http: bool = False,
-    ) -> None:
-        self._route = Route.given(url, timeout, proxy, ca_bundle, allow_http=allow_http)
+    def __init__(self, route: Route, credentials: Credentials) -> None:
+        self._route = route
         self.url = self._route.url
         self.auth: Auth = sign_in(credentials, lambda grant: OAuthToken(grant, self._post))
         named = self._route.proxy

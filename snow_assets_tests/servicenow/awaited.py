@@ -40,17 +40,8 @@ class _Awaited:
 
 
 class AwaitedTransport(_Awaited):
-    def __init__(
-        self,
-        url: str,
-        credentials: Credentials,
-        *,
-        timeout: tuple[float, float] = (10.0, 90.0),
-        proxy: str | None = None,
-        allow_http: bool = False,
-    ) -> None:
+    def __init__(self, route: Route, credentials: Credentials) -> None:
         super().__init__()
-        route = Route.given(url, timeout, proxy, None, allow_http=allow_http)
         self.transport = AsyncTransport(route, credentials, 4)
 
     def send(self, request: Request) -> Answer:

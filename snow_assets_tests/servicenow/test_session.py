@@ -15,7 +15,7 @@ from snow_assets.errors import ConfigError, CredentialsError
 from snow_assets.servicenow.deadlines import Deadlines
 from snow_assets.servicenow.exchange import Answer, Request
 from snow_assets.servicenow.faults import FAULTS
-from snow_assets.servicenow.route import base_url
+from snow_assets.servicenow.route import Route, base_url
 from snow_assets.servicenow.session import Transport
 from snow_assets_tests.servicenow.awaited import AwaitedTransport
 from snow_assets_tests.servicenow.scripted import Asked, Connection, Script, scripted
@@ -36,12 +36,12 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 def send(kind: Kind, script: Script, *, timeout: tuple[float, float] = (5.0, 5.0), request: Request = PAGE) -> Answer:
-    with scripted(script) as server, kind(server.url, BASIC, timeout=timeout) as transport:
+    with scripted(script) as server, kind(Route.given(server.url, timeout=timeout), BASIC) as transport:
         return transport.send(request)
 
 
 def transport_to(url: str, timeout: tuple[float, float] = (5.0, 5.0), credentials: Credentials = BASIC) -> Transport:
-    return Transport(url, credentials, timeout=timeout)
+    return Transport(Route.given(url, timeout), credentials)
 
 
 def test_an_answer_has_status_lower_case_headers_and_the_whole_body(kind: Kind) -> None:
@@ -184,7 +184,7 @@ def test_a_connection_that_was_kept_is_cut_too(kind: Kind) -> None:
         else:
             _drip_headers(asked, connection)
 
-    with scripted(script) as server, kind(server.url, BASIC, timeout=(0.3, 0.4)) as transport:
+    with scripted(script) as server, kind(Route.given(server.url, timeout=(0.3, 0.4)), BASIC) as transport:
         assert transport.send(PAGE).body == ROW
         assert transport.send(PAGE).fault == "too_slow"
         assert [asked.connection for asked in server.asked] == [1, 1]
@@ -193,7 +193,7 @@ def test_a_connection_that_was_kept_is_cut_too(kind: Kind) -> None:
 def test_a_proxy_that_drips_is_cut(kind: Kind) -> None:
     with (
         scripted(_drip_headers) as proxy,
-        kind("https://dev1.service-now.com", BASIC, proxy=proxy.url, timeout=(0.3, 0.4)) as transport,
+        kind(Route.given("https://dev1.service-now.com", proxy=proxy.url, timeout=(0.3, 0.4)), BASIC) as transport,
     ):
         assert transport.send(PAGE).fault == "too_slow"
 
@@ -233,12 +233,12 @@ def test_a_socket_that_comes_after_the_deadline_is_cut_at_once() -> None:
 def test_nobody_listens(kind: Kind) -> None:
     with scripted(lambda _, connection: connection.close()) as server:
         url = server.url
-    with kind(url, BASIC) as transport:
+    with kind(Route.given(url), BASIC) as transport:
         assert transport.send(PAGE).fault == "connection_refused"
 
 
 def test_a_host_that_does_not_exist(kind: Kind) -> None:
-    with kind("https://no-such-host.invalid", BASIC) as transport:
+    with kind(Route.given("https://no-such-host.invalid"), BASIC) as transport:
         assert transport.send(PAGE).fault in ("unknown_host", "dns")
 
 
@@ -248,7 +248,7 @@ def test_a_server_that_does_not_speak_tls(kind: Kind) -> None:
 
     with (
         scripted(script) as server,
-        kind(server.url.replace("http:", "https:"), BASIC, timeout=(2.0, 2.0)) as transport,
+        kind(Route.given(server.url.replace("http:", "https:"), timeout=(2.0, 2.0)), BASIC) as transport,
     ):
         assert transport.send(PAGE).fault in ("tls", "timeout", "connection_reset")
 
@@ -257,7 +257,7 @@ def test_a_redirect_is_not_followed(kind: Kind) -> None:
     def script(asked: Asked, connection: Connection) -> None:
         connection.answer(302, Location=f"http://{asked.headers['host']}/elsewhere")
 
-    with scripted(script) as server, kind(server.url, BASIC) as transport:
+    with scripted(script) as server, kind(Route.given(server.url), BASIC) as transport:
         assert transport.send(PAGE).status == 302
         assert server.paths == [PAGE.path]
 
@@ -270,7 +270,7 @@ def test_netrc_never_replaces_the_credentials(kind: Kind, tmp_path: Path, monkey
     with scripted(lambda _, connection: connection.answer(200, ROW)) as server:
         bearer = Credentials.model_validate({"token": "t0ken"})
         for credentials, scheme in ((BASIC, "Basic em/"), (bearer, "Bearer t0ken")):
-            with kind(server.url, credentials) as transport:
+            with kind(Route.given(server.url), credentials) as transport:
                 holder = transport.transport if isinstance(transport, AwaitedTransport) else transport
                 # So that the environment is trusted, as towards a real instance.
                 holder._route = replace(holder._route, loopback=False)
@@ -283,19 +283,19 @@ def test_an_environment_proxy_is_used_but_not_towards_loopback(kind: Kind, monke
         monkeypatch.delenv(name, raising=False)
     with scripted(lambda _, connection: connection.answer(200, ROW)) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        with kind("http://dev1.service-now.com", BASIC, allow_http=True) as transport:
+        with kind(Route.given("http://dev1.service-now.com", allow_http=True), BASIC) as transport:
             assert transport.send(PAGE).status == 200
         assert proxy.asked[0].target.startswith("http://dev1.service-now.com/api/now/table/incident?")
         with (
             scripted(lambda _, connection: connection.answer(200, ROW)) as server,
-            kind(server.url, BASIC) as transport,
+            kind(Route.given(server.url), BASIC) as transport,
         ):
             transport.send(PAGE)
             assert len(server.asked) == 1
 
 
 def test_a_proxy_that_is_not_there_is_named(kind: Kind) -> None:
-    with kind("https://dev1.service-now.com", BASIC, proxy="http://127.0.0.1:1") as transport:
+    with kind(Route.given("https://dev1.service-now.com", proxy="http://127.0.0.1:1"), BASIC) as transport:
         assert transport.send(PAGE).fault == "proxy"
 
 
@@ -375,7 +375,7 @@ def test_plain_http_elsewhere_needs_to_be_allowed() -> None:
 @pytest.mark.parametrize("secret", ["t0ken\n", "t0 ken", "t0kén"])
 def test_a_secret_that_no_header_can_hold_is_refused_unseen(secret: str) -> None:
     with pytest.raises(CredentialsError) as caught:
-        Transport("https://acme.service-now.com", Credentials.model_validate({"token": secret}))
+        Transport(Route.given("https://acme.service-now.com"), Credentials.model_validate({"token": secret}))
     assert "t0" not in str(caught.value)
 
 
@@ -391,7 +391,7 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(kind: Kind) -
         connection.answer(200, b"[]   ")
         sent.set()
 
-    with scripted(script) as server, kind(server.url, BASIC) as transport:
+    with scripted(script) as server, kind(Route.given(server.url), BASIC) as transport:
         assert transport.send(PAGE).body == ROW
         taken.set()
         assert sent.wait(10)
