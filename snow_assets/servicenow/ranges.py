@@ -21,7 +21,8 @@ from snow_assets.servicenow.reading import Reading
 from snow_assets.servicenow.records import Question
 from snow_assets.servicenow.since import honoured_since, since_query
 
-MOST_PAGES: Final = 200  # of a range
+LEAST_PAGES: Final = 2  # of a range, whose beginning costs a request of its own
+MOST_PAGES: Final = 200
 RANGES_PER_WORKER: Final = 4
 EVERYTHING: Final = KeyRange(0, None, None, None)
 
@@ -73,7 +74,7 @@ def outline(question: Question, workers: int, seen: Seen, tally: Tally) -> Proce
     if total is None:
         return Outline(reading, since)  # nobody counts: one range, in order
     share = MOST_PAGES if workers == 1 else total // (reading.page_size * workers * RANGES_PER_WORKER)
-    rows = reading.page_size * min(max(1, share), MOST_PAGES)
+    rows = reading.page_size * min(max(LEAST_PAGES, share), MOST_PAGES)
     bounds = tuple(prefix_bounds(-(-total // rows))) if total > rows and not few else ()
     return Outline(reading, since, rows, bounds, total)
 

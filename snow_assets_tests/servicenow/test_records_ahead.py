@@ -118,9 +118,7 @@ def test_an_iterator_that_is_left_stops_its_threads(
     assert len(pages) < 30, "60 pages would have been asked for"
 
 
-def test_threads_read_a_page_each_and_one_more_ahead(
-    client_of: ClientFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_read_a_page_each_and_one_more_ahead(client_of: ClientFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     client = client_of(page_size=5, max_workers=3)
     turnstile = turnstile_of(client, monkeypatch)
     turnstile.let(1000)
