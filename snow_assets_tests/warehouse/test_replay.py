@@ -44,6 +44,7 @@ def test_current_rows_and_history_equal_the_log(log: Path, versions: list[Versio
     assert not any(line.unknown for line in story.lines)
 
 
+@pytest.mark.slow
 def test_deletions_and_other_classes_equal_what_was_done(log: Path, versions: list[Version], tmp_path: Path) -> None:
     story = fateful(log, versions, tmp_path, seed=1, deltas=2, tell=silent, ways=("by_both",))
     assert wrongs(story) == []
