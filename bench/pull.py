@@ -19,37 +19,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import requests
+from instance import FIELDS, simulator
 
 from snow_assets.config import Credentials, PullConfig
 from snow_assets.pulls import Failed, Landing, land_slices, make_plan, publish, reconcile
 from snow_assets.servicenow.client import Client
-
-# fmt: off
-FIELDS = [
-    "sys_id", "number", "short_description", "description", "close_notes", "state", "priority", "urgency", "impact",
-    "assignment_group", "caller_id", "assigned_to", "opened_at", "resolved_at", "closed_at", "category", "subcategory",
-    "cmdb_ci", "location", "sys_updated_on",
-]
-# fmt: on
-
-
-@contextmanager
-def simulator(rows: int) -> Iterator[str]:
-    """The URL of a simulated instance with so many incidents."""
-    command = [sys.executable, "-m", "snow_assets.simulator", "--port", "0", "--rows", f"incident={rows}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split()[0]
-        finally:
-            process.terminate()
 
 
 def by_snow_assets(url: str, folder: Path, workers: int) -> int:

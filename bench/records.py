@@ -19,11 +19,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import aiohttp  # noqa: F401 - loaded before the clock runs: a client asks for it when it is made
 import requests
+from instance import FIELDS, simulator
 
 from snow_assets.config import Credentials
 from snow_assets.servicenow.aio import AsyncClient
@@ -31,25 +30,6 @@ from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.records import Records, Report
 
 CREDENTIALS = Credentials(username="admin", password="admin")
-# fmt: off
-FIELDS = [
-    "sys_id", "number", "short_description", "description", "close_notes", "state", "priority", "urgency", "impact",
-    "assignment_group", "caller_id", "assigned_to", "opened_at", "resolved_at", "closed_at", "category", "subcategory",
-    "cmdb_ci", "location", "sys_updated_on",
-]
-# fmt: on
-
-
-@contextmanager
-def simulator(rows: int) -> Iterator[str]:
-    """The URL of a simulated instance with so many incidents."""
-    command = [sys.executable, "-m", "snow_assets.simulator", "--port", "0", "--rows", f"incident={rows}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split()[0]
-        finally:
-            process.terminate()
 
 
 def in_order(url: str, query: str, _workers: int) -> Report:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
-from typing import Generic, Self, TypedDict, TypeVar
+from typing import Generic, Self, TypeVar
 
 from snow_assets.documents.document import Document
 from snow_assets.documents.streams import AsyncDocuments, Documents
-from snow_assets.servicenow.records import OnIncomplete, Report
+from snow_assets.servicenow.closing import AsyncClosing, Closing
+from snow_assets.servicenow.records import Report
 
 T = TypeVar("T")
 
 
-class Reading(TypedDict, total=False):
-    """Options of a reading. ``limit``: the most documents. ``on_incomplete``: ``raise``, or ``warn`` and go on."""
-
-    limit: int | None
-    on_incomplete: OnIncomplete
-
-
-class LazyReading(Reading, total=False):
-    """Besides: ``since``, an aware moment; only records that were updated at it or after it."""
-
-    since: datetime | None
-
-
-class Adapted(Generic[T]):
+class Adapted(Closing, Generic[T]):
     """An iterator over documents of another kind. Close it, or use it in ``with``, to stop early."""
 
     def __init__(self, documents: Documents, convert: Callable[[Document], T]) -> None:
@@ -48,14 +35,8 @@ class Adapted(Generic[T]):
         """Stop: nothing is asked for any more."""
         self._documents.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class AsyncAdapted(Generic[T]):
+class AsyncAdapted(AsyncClosing, Generic[T]):
     """``Adapted`` for ``async for``. Close it with ``await ....aclose()``, or use it in ``async with``."""
 
     def __init__(self, documents: AsyncDocuments, convert: Callable[[Document], T]) -> None:
@@ -76,9 +57,3 @@ class AsyncAdapted(Generic[T]):
     async def aclose(self) -> None:
         """Stop: nothing is asked for any more."""
         await self._documents.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any, ClassVar, Unpack
 
 from snow_assets.documents import document, loaders
-from snow_assets.documents.adapted import Adapted, AsyncAdapted, LazyReading, Reading
+from snow_assets.documents.adapted import Adapted, AsyncAdapted
 from snow_assets.documents.loader import Connection, Loader
+from snow_assets.documents.wanted import LazyReading, Reading
 from snow_assets.extras import need
 
 need("langchain_core", "langchain")

@@ -16,12 +16,11 @@ from snow_assets.documents.metadata import metadata_of
 from snow_assets.documents.recipes import BASE, Recipe
 from snow_assets.documents.sources import AsyncSource, ClientSource
 from snow_assets.documents.streams import AsyncDocuments, Documents, in_a_thread
-from snow_assets.documents.wanted import Added, Ask, Published, Source, Stream, Wanted
+from snow_assets.documents.wanted import Added, Ask, LazyReading, Published, Reading, Source, Stream, Wanted
 from snow_assets.errors import ConfigError
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.core import ClientCore, checked_fields, checked_name
 from snow_assets.servicenow.honoured import must_exist
-from snow_assets.servicenow.records import OnIncomplete
 
 if TYPE_CHECKING:
     from snow_assets.servicenow.aio import AsyncClient
@@ -92,13 +91,11 @@ class Loader:
         """The table that is read."""
         return self._recipe.table
 
-    def load(self, *, limit: int | None = None, on_incomplete: OnIncomplete = "raise") -> list[Document]:
+    def load(self, **options: Unpack[Reading]) -> list[Document]:
         """All documents, in the order of their sys_ids."""
-        return list(self.lazy_load(limit=limit, on_incomplete=on_incomplete))
+        return list(self.lazy_load(**options))
 
-    def lazy_load(
-        self, *, since: datetime | None = None, limit: int | None = None, on_incomplete: OnIncomplete = "raise"
-    ) -> Documents:
+    def lazy_load(self, **options: Unpack[LazyReading]) -> Documents:
         """The documents one by one, as their pages come, in the order of their sys_ids.
 
         Args:
@@ -106,72 +103,42 @@ class Loader:
             limit: the most documents.
             on_incomplete: ``warn`` goes on where a range cannot be read; the report names it.
         """
-        return self._read(self._source("alazy_load"), None, since, limit, on_incomplete)
+        return self._read(self._source("alazy_load"), None, options)
 
     def load_since(self, since: datetime) -> list[Document]:
         """Documents of the records that were updated at ``since``, which is aware, or after it."""
         return list(self.lazy_load(since=since))
 
-    def concurrent_load(
-        self,
-        max_workers: int | None = None,
-        *,
-        since: datetime | None = None,
-        limit: int | None = None,
-        on_incomplete: OnIncomplete = "raise",
-    ) -> list[Document]:
+    def concurrent_load(self, max_workers: int | None = None, **options: Unpack[LazyReading]) -> list[Document]:
         """All documents, read by ``max_workers`` threads (the client's own number), in no order."""
-        return list(self.concurrent_lazy_load(max_workers, since=since, limit=limit, on_incomplete=on_incomplete))
+        return list(self.concurrent_lazy_load(max_workers, **options))
 
-    def concurrent_lazy_load(
-        self,
-        max_workers: int | None = None,
-        *,
-        since: datetime | None = None,
-        limit: int | None = None,
-        on_incomplete: OnIncomplete = "raise",
-    ) -> Documents:
+    def concurrent_lazy_load(self, max_workers: int | None = None, **options: Unpack[LazyReading]) -> Documents:
         """Like ``lazy_load``, by threads, in the order in which pages come. Closing stops them."""
         source = self._source("aconcurrent_lazy_load")
         workers = self._workers if max_workers is None else max_workers
-        return self._read(source, workers, since, limit, on_incomplete)
+        return self._read(source, workers, options)
 
-    async def aload(self, *, limit: int | None = None, on_incomplete: OnIncomplete = "raise") -> list[Document]:
+    async def aload(self, **options: Unpack[Reading]) -> list[Document]:
         """All documents. Of an ``AsyncClient`` in no order; else in that of their sys_ids, read by a thread."""
-        return [document async for document in self.alazy_load(limit=limit, on_incomplete=on_incomplete)]
+        return [document async for document in self.alazy_load(**options)]
 
-    def alazy_load(
-        self, *, since: datetime | None = None, limit: int | None = None, on_incomplete: OnIncomplete = "raise"
-    ) -> AsyncDocuments:
+    def alazy_load(self, **options: Unpack[LazyReading]) -> AsyncDocuments:
         """``lazy_load`` for ``async for``. An ``AsyncClient`` reads pages side by side, in order of arrival."""
-        return self._aread(None, since, limit, on_incomplete)
+        return self._aread(None, options)
 
     async def aload_since(self, since: datetime) -> list[Document]:
         """Documents of the records that were updated at ``since``, which is aware, or after it."""
         return [document async for document in self.alazy_load(since=since)]
 
-    async def aconcurrent_load(
-        self,
-        max_workers: int | None = None,
-        *,
-        since: datetime | None = None,
-        limit: int | None = None,
-        on_incomplete: OnIncomplete = "raise",
-    ) -> list[Document]:
+    async def aconcurrent_load(self, max_workers: int | None = None, **options: Unpack[LazyReading]) -> list[Document]:
         """All documents, read side by side, in no order."""
-        found = self.aconcurrent_lazy_load(max_workers, since=since, limit=limit, on_incomplete=on_incomplete)
+        found = self.aconcurrent_lazy_load(max_workers, **options)
         return [document async for document in found]
 
-    def aconcurrent_lazy_load(
-        self,
-        max_workers: int | None = None,
-        *,
-        since: datetime | None = None,
-        limit: int | None = None,
-        on_incomplete: OnIncomplete = "raise",
-    ) -> AsyncDocuments:
+    def aconcurrent_lazy_load(self, max_workers: int | None = None, **options: Unpack[LazyReading]) -> AsyncDocuments:
         """Like ``alazy_load``, side by side whatever the connection, in the order in which pages come."""
-        return self._aread(self._workers if max_workers is None else max_workers, since, limit, on_incomplete)
+        return self._aread(self._workers if max_workers is None else max_workers, options)
 
     @property
     def _workers(self) -> int:
@@ -187,19 +154,12 @@ class Loader:
             return ClientSource(self._connection)
         raise ConfigError("reads under asyncio only", key="connection", value="AsyncClient", hint=f"use {twin}")
 
-    def _wanted(self, since: datetime | None, limit: int | None, on_incomplete: OnIncomplete) -> Wanted:
+    def _wanted(self, options: LazyReading) -> Wanted:
         may_lack = frozenset(self._fields).difference(self._must_have)
-        return Wanted(self.table, self._query, self._fields, may_lack, since, limit, on_incomplete)
+        return Wanted(self.table, self._query, self._fields, may_lack, **options)
 
-    def _read(
-        self,
-        source: Source,
-        workers: int | None,
-        since: datetime | None,
-        limit: int | None,
-        on_incomplete: OnIncomplete,
-    ) -> Documents:
-        stream = source.records(self._wanted(since, limit, on_incomplete), workers)
+    def _read(self, source: Source, workers: int | None, options: LazyReading) -> Documents:
+        stream = source.records(self._wanted(options), workers)
         ahead = 1 if workers is None or self._batch == 1 else source.ahead
         return Documents(lambda: source.entries.told(stream.report), self._made(stream, source, ahead))
 
@@ -215,14 +175,12 @@ class Loader:
         finally:
             stream.close()
 
-    def _aread(
-        self, workers: int | None, since: datetime | None, limit: int | None, on_incomplete: OnIncomplete
-    ) -> AsyncDocuments:
+    def _aread(self, workers: int | None, options: LazyReading) -> AsyncDocuments:
         if isinstance(self._connection, Client | Published):
             source = self._source("")
-            return in_a_thread(self._read(source, workers, since, limit, on_incomplete), source.chunk)
+            return in_a_thread(self._read(source, workers, options), source.chunk)
         asked = AsyncSource(self._connection)
-        stream = asked.records(self._wanted(since, limit, on_incomplete), workers)
+        stream = asked.records(self._wanted(options), workers)
         return AsyncDocuments(lambda: asked.entries.told(stream.report), self._amade(stream, asked))
 
     async def _amade(self, stream: AsyncRecords, source: AsyncSource) -> AsyncGenerator[Document, None]:

@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
-from types import TracebackType
 from typing import Self
 
 from snow_assets.documents.document import Document
+from snow_assets.servicenow.closing import AsyncClosing, Closing
 from snow_assets.servicenow.records import Report
 
 
@@ -34,7 +34,7 @@ class _Told:
             self._ended = ended
 
 
-class Documents(_Told):
+class Documents(_Told, Closing):
     """An iterator over documents. Close it, or use it in ``with``, to stop early.
 
     It ends without an error only where every readable record that matches was given once, or at ``limit``, or, with
@@ -65,16 +65,8 @@ class Documents(_Told):
         self._end("closed")
         self._made.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class AsyncDocuments(_Told):
+class AsyncDocuments(_Told, AsyncClosing):
     """``Documents`` for ``async for``. Close it with ``await ....aclose()``, or use it in ``async with``."""
 
     def __init__(self, report: Callable[[], Report], made: AsyncGenerator[Document, None]) -> None:
@@ -100,14 +92,6 @@ class AsyncDocuments(_Told):
         """Stop: nothing is asked for any more."""
         self._end("closed")
         await self._made.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 def in_a_thread(documents: Documents, chunk: int) -> AsyncDocuments:

@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
 from snow_assets.documents.cells import Record, cell_of
 from snow_assets.documents.journals import Readings
 from snow_assets.servicenow.records import OnIncomplete, Report
 
 Kind: TypeAlias = Literal["journals", "relations", "bodies"]
+
+
+class Reading(TypedDict, total=False):
+    """Options of a reading. ``limit``: the most documents. ``on_incomplete``: ``raise``, or ``warn`` and go on."""
+
+    limit: int | None
+    on_incomplete: OnIncomplete
+
+
+class LazyReading(Reading, total=False):
+    """Besides: ``since``, an aware moment; only records that were updated at it or after it."""
+
+    since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

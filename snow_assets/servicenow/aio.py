@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from snow_assets.errors import Cancelled
@@ -13,6 +12,7 @@ from snow_assets.servicenow import account as asking
 from snow_assets.servicenow import aio_streams
 from snow_assets.servicenow.aio_driver import AsyncDeliver, AsyncDriver
 from snow_assets.servicenow.aio_streams import AsyncRecords
+from snow_assets.servicenow.closing import AsyncClosing
 from snow_assets.servicenow.core import ClientCore, ClientSettings, ReadingOptions, at_least, checked_name
 from snow_assets.servicenow.exchange import DisplayValue, Procedure, Tally
 from snow_assets.servicenow.query import EncodedQuery
@@ -25,7 +25,7 @@ __all__ = ["AsyncClient", "AsyncRecords"]
 T = TypeVar("T")
 
 
-class AsyncClient(ClientCore):
+class AsyncClient(ClientCore, AsyncClosing):
     """Reads from one instance, from any number of tasks of one event loop; an async context manager.
 
     ::
@@ -66,11 +66,6 @@ class AsyncClient(ClientCore):
     async def __aenter__(self) -> Self:
         self._transport.must_be_of_this_loop()
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     @property
     def concurrency(self) -> int:

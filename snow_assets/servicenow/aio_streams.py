@@ -6,11 +6,11 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from types import TracebackType
 from typing import Any, Final, Self
 
 from snow_assets.servicenow.aio_driver import AsyncDriver, Pages
 from snow_assets.servicenow.boundaries import Chain, KeyRange, find_chain
+from snow_assets.servicenow.closing import AsyncClosing
 from snow_assets.servicenow.proof import RangeProof
 from snow_assets.servicenow.ranges import Outline, Seen, outline
 from snow_assets.servicenow.reading import Reading
@@ -20,7 +20,7 @@ from snow_assets.servicenow.telling import Delivery, Portion, costing
 _STOPS: Final = (GeneratorExit, asyncio.CancelledError)
 
 
-class AsyncRecords:
+class AsyncRecords(AsyncClosing):
     """An async iterator over records that knows how far it came; the twin of ``Records``.
 
     Close it (``await aclose()``), or use it in ``async with``, to stop early: when that returns, nothing is under way.
@@ -52,14 +52,6 @@ class AsyncRecords:
         self._page = iter(())
         await self._pages.aclose()
         self._figures.close("closed")  # also where it never began
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def _turn(self) -> None:
         """The next page. Raises ``StopAsyncIteration`` where none is wanted or left, and what its reading raises."""

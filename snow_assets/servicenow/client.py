@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from copy import copy
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from snow_assets.errors import Cancelled
 from snow_assets.servicenow import account as asking
 from snow_assets.servicenow import streams
+from snow_assets.servicenow.closing import Closing
 from snow_assets.servicenow.core import ClientCore, ClientSettings, ReadingOptions, at_least, checked_name
 from snow_assets.servicenow.driver import Driver
 from snow_assets.servicenow.exchange import DisplayValue, Page, Procedure, Tally
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Client(ClientCore):
+class Client(ClientCore, Closing):
     """Reads from one instance. Safe for threads; a context manager; knows nothing of Dagster.
 
     ::
@@ -62,14 +62,6 @@ class Client(ClientCore):
         super().__init__(instance_url, credentials, at_least("max_workers", max_workers, 1), **settings)
         self._transport = Transport(self.route, self.credentials)
         self._driver = Driver(self._transport, self.governor, self.budget)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def get_count(self, table: str, query: str = "") -> int:
         """Rows of ``table`` that match, those included that the account may not read."""

@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Generator, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
 
 from snow_assets.errors import SnowError
 from snow_assets.servicenow.account import text
 from snow_assets.servicenow.boundaries import KeyRange
+from snow_assets.servicenow.closing import Closing
 from snow_assets.servicenow.exchange import Page, Tally
 from snow_assets.servicenow.proof import Cause, RangeProof
 from snow_assets.servicenow.reading import Reading
@@ -225,7 +225,7 @@ def warn_incomplete(report: Report) -> None:
     warnings.warn(f"{report}: {'; '.join(causes)}", IncompleteWarning, stacklevel=4)
 
 
-class RecordStream:
+class RecordStream(Closing):
     """An iterator over records. Close it, or use it in ``with``, to stop early."""
 
     def __init__(self, rows: Generator[Record, None, None]) -> None:
@@ -240,14 +240,6 @@ class RecordStream:
     def close(self) -> None:
         """Stop: no request is sent any more."""
         self._rows.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Records(RecordStream):

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import requests
 import urllib3.exceptions
@@ -19,6 +19,7 @@ from requests.auth import AuthBase
 from requests.models import PreparedRequest
 
 from snow_assets.servicenow.auth import Auth, OAuthToken, TokenUnavailable, sign_in
+from snow_assets.servicenow.closing import Closing
 from snow_assets.servicenow.deadlines import Deadlines, WatchedAdapter
 from snow_assets.servicenow.exchange import Answer, Request, Sink, Stored
 from snow_assets.servicenow.route import Route
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from snow_assets.config import Credentials
 
 
-class Transport:
+class Transport(Closing):
     """Sends requests to one instance. Safe for threads; each has its own session.
 
     See ``Route`` for the way. Redirects are not followed. An exchange that is not complete after connect plus read
@@ -45,12 +46,6 @@ class Transport:
         self._local = threading.local()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self._deadlines = Deadlines()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def longest(self) -> float:
