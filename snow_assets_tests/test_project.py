@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 PACKAGE = ROOT / "snow_assets"
 # Each part may import itself and what stands before it. The rest of the top level is of the last part's kind.
-LAYERS = ("errors", "config", "servicenow", "pulls", "documents", "assets", "cli")
+LAYERS = ("errors", "config", "servicenow", "pulls", "imports", "documents", "assets", "cli")
 PARTS = {
     "__version__": "errors",
     "read": "pulls",
@@ -32,6 +32,9 @@ PARTS = {
     "config_documents": "config",
     "config_environment": "config",
     "config_graph": "config",
+    "config_import_fields": "config",
+    "config_import_source": "config",
+    "config_imports": "config",
     "config_models": "config",
     "config_schedule": "config",
     "config_wording": "config",

@@ -1,0 +1,1 @@
+"""Concurrent imports: staging, import sets, parallel transform, coalesce. No Dagster."""
