@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, NoReturn
+from urllib.parse import unquote
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -21,6 +22,7 @@ SignIn = Literal["bearer", "api_key", "oauth_refresh_token", "oauth_password", "
 
 # Two letters at least: C:/data is a folder. One slash is a typing error, and would make a folder named s3:.
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?P<slashes>/+)")
+_POSTGRESQL = re.compile(r"postgresql(\+psycopg2)?://.")
 _STORES = ("file", "s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "memory")
 
 _REFUSED: dict[SignIn, str] = {
@@ -93,6 +95,42 @@ class Environment:
     def pulls_path(self) -> Path:
         """``SNOW_PULLS`` (``pulls.yaml``)."""
         return self._path(self.get("SNOW_PULLS") or "pulls.yaml")
+
+    @property
+    def imports_path(self) -> Path:
+        """``SNOW_IMPORTS``, or ``imports.yaml`` beside ``pulls.yaml``, whether it is there or not."""
+        path = self.get("SNOW_IMPORTS")
+        return self._path(path) if path else self.pulls_path.parent / "imports.yaml"
+
+    @property
+    def imports_dir(self) -> Path:
+        """``SNOW_IMPORTS_DIR``, or ``import-sets`` in the data folder: where imports keep what they stage.
+
+        Raises:
+            ConfigError: it is not a local folder.
+        """
+        own = self.get("SNOW_IMPORTS_DIR")
+        place = own if own else f"{self.data_dir}/import-sets"
+        scheme, slashes, rest = place.partition("://")
+        if not slashes:
+            return self._path(place)
+        if scheme.lower() == "file":
+            return Path(unquote(rest))
+        hint = "staging is renamed and locked: set SNOW_IMPORTS_DIR to a folder of this machine"
+        raise ConfigError("is not a local folder", key="SNOW_IMPORTS_DIR", value=own or self.data_dir, hint=hint)
+
+    @property
+    def imports_database(self) -> str | None:
+        """``SNOW_IMPORTS_DATABASE``: ``postgresql://...`` with the books of imports; None: SQLite in `imports_dir`.
+
+        Raises:
+            ConfigError: it is another kind of URL. It may hold a password and is not shown.
+        """
+        url = self.get("SNOW_IMPORTS_DATABASE")
+        if url and not _POSTGRESQL.match(url):
+            hint = "write postgresql://USER:PASSWORD@HOST/DATABASE, or leave it out for SQLite in the data folder"
+            raise ConfigError("is not the URL of a PostgreSQL database", key="SNOW_IMPORTS_DATABASE", hint=hint)
+        return url
 
     @property
     def dbt_dir(self) -> Path:

@@ -20,6 +20,8 @@
         ├── FilesFailed          some attachments could not be fetched; each is named
         ├── PlanIncomplete       slices are missing or a difference is unexplained
         ├── LeaseHeld            a live run of the same pull
+        ├── LoadUnfinished       an import whose load is not finished, or is being worked on
+        ├── ImportFailed         import sets failed, or their counters do not add up; each is named
         └── Cancelled            stopped because another part of the run failed, or by a signal
 
 Messages never hold a secret, nor the body of an answer.
@@ -131,6 +133,14 @@ class PlanIncomplete(RunAgain):
 
 class LeaseHeld(RunAgain):
     """A live run holds the lease of the same pull."""
+
+
+class LoadUnfinished(RunAgain):
+    """A load of the import is not finished, or a live run works on it: loads of one import never overlap."""
+
+
+class ImportFailed(RunAgain):
+    """Import sets failed, or their counters do not add up to the staged rows; each is named."""
 
 
 class Cancelled(RunAgain):
