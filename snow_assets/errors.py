@@ -7,19 +7,24 @@
     │   ├── ConfigError          pulls.yaml, the environment, a command-line argument
     │   ├── CredentialsError     the instance refused who we say we are
     │   ├── ForbiddenError       403: the account lacks a right, which is named
+    │   ├── WriteRefused         the instance refused one record: an ACL, a data policy, a business rule
     │   ├── UnknownTableError    the instance has no such table
     │   ├── QueryError           the encoded query cannot be read, or is not honoured
     │   ├── HostError            the host name does not resolve
     │   ├── LandingError         the data folder or object store cannot be used
+    │   ├── SourceError          the rows of an import's source cannot be read
+    │   ├── TargetRefused        the database of a target refuses an import set: constraints, rights, a table
     │   ├── FingerprintError     the files belong to another plan
     │   └── PublishRefused       rows fell, the hidden share rose or frozen columns changed; it says how to accept
     └── RunAgain                 exit code 1: not finished, running it again may finish it
         ├── InstanceUnavailable  refused, timed out, hibernating, a wait beyond ``max_wait``
         ├── RequestFailed        one request failed for good after its retries; the page is named
+        ├── WriteUncertain       it is not known whether a record was written
         ├── SliceFailed          a slice could not be landed or proven
         ├── FilesFailed          some attachments could not be fetched; each is named
         ├── PlanIncomplete       slices are missing or a difference is unexplained
         ├── LeaseHeld            a live run of the same pull
+        ├── TargetBusy           the target's database is held by somebody else
         ├── LoadUnfinished       an import whose load is not finished, or is being worked on
         ├── ImportFailed         import sets failed, or their counters do not add up; each is named
         └── Cancelled            stopped because another part of the run failed, or by a signal
@@ -77,6 +82,10 @@ class ForbiddenError(FixFirst):
     """The instance answered 403; the message names the right that is missing."""
 
 
+class WriteRefused(FixFirst):
+    """The instance refused to write one record (an ACL, a data policy, a business rule), in its own words."""
+
+
 class UnknownTableError(FixFirst):
     """The instance has no such table, or does not let web services see it."""
 
@@ -91,6 +100,14 @@ class HostError(FixFirst):
 
 class LandingError(FixFirst):
     """The landing cannot be read or written."""
+
+
+class SourceError(FixFirst):
+    """The rows of an import's source cannot be read; the message names the file and line, or the database."""
+
+
+class TargetRefused(FixFirst):
+    """A target's database refuses an import set, of which nothing is applied; the message holds its words."""
 
 
 class FingerprintError(FixFirst):
@@ -119,6 +136,10 @@ class RequestFailed(RunAgain):
         self.fault = fault
 
 
+class WriteUncertain(RunAgain):
+    """Nobody can say whether a record was written; it was not sent again."""
+
+
 class SliceFailed(RunAgain):
     """A slice could not be landed or proven; the message names its range and cause."""
 
@@ -133,6 +154,10 @@ class PlanIncomplete(RunAgain):
 
 class LeaseHeld(RunAgain):
     """A live run holds the lease of the same pull."""
+
+
+class TargetBusy(RunAgain):
+    """Somebody else holds the database of a target; nothing was written."""
 
 
 class LoadUnfinished(RunAgain):
