@@ -26,6 +26,7 @@
         ├── LeaseHeld            a live run of the same pull
         ├── TargetBusy           the target's database is held by somebody else
         ├── LoadUnfinished       an import whose load is not finished, or is being worked on
+        ├── TransformFailed      SQL or Python of an import failed on a set, which stays as it was staged
         ├── ImportFailed         import sets failed, or their counters do not add up; each is named
         └── Cancelled            stopped because another part of the run failed, or by a signal
 
@@ -162,6 +163,10 @@ class TargetBusy(RunAgain):
 
 class LoadUnfinished(RunAgain):
     """A load of the import is not finished, or a live run works on it: loads of one import never overlap."""
+
+
+class TransformFailed(RunAgain):
+    """SQL or Python of an import failed on an import set; the set stays as it was staged."""
 
 
 class ImportFailed(RunAgain):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
@@ -16,6 +16,7 @@ from snow_assets.servicenow.closing import AsyncClosing
 from snow_assets.servicenow.core import ClientCore, ClientSettings, ReadingOptions, at_least, checked_name
 from snow_assets.servicenow.exchange import DisplayValue, Procedure, Tally
 from snow_assets.servicenow.query import EncodedQuery
+from snow_assets.servicenow.writing import ImportResult, InsertedRows
 
 if TYPE_CHECKING:
     from snow_assets.config import Credentials
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 class AsyncClient(ClientCore, AsyncClosing):
-    """Reads from one instance, from any number of tasks of one event loop; an async context manager.
+    """Reads and writes one instance, from any number of tasks of one event loop; an async context manager.
 
     ::
 
@@ -113,6 +114,30 @@ class AsyncClient(ClientCore, AsyncClosing):
         workers = at_least("concurrency", self.max_workers if concurrency is None else concurrency, 1)
         question = self.question(table, query, fields, display_value, page_size, **options)
         return aio_streams.as_completed(self._driver, question, workers, self.seen)
+
+    async def acreate_record(
+        self, table: str, record: Mapping[str, Any], *, sys_id: str | None = None
+    ) -> dict[str, Any]:
+        """As ``Client.create_record``."""
+        return await self.arun(self.created(table, record, sys_id))
+
+    async def aupdate_record(self, table: str, sys_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """As ``Client.update_record``."""
+        return await self.arun(self.updated(table, sys_id, changes))
+
+    async def adelete_record(self, table: str, sys_id: str) -> None:
+        """As ``Client.delete_record``."""
+        await self.arun(self.deleted(table, sys_id))
+
+    async def aimport_row(self, staging_table: str, row: Mapping[str, Any], *, coalesces: bool = False) -> ImportResult:
+        """As ``Client.import_row``."""
+        return await self.arun(self.imported(staging_table, row, coalesces=coalesces))
+
+    async def aimport_rows(
+        self, staging_table: str, rows: Sequence[Mapping[str, Any]], *, run_after: str = "", coalesces: bool = False
+    ) -> InsertedRows:
+        """As ``Client.import_rows``."""
+        return await self.arun(self.inserted(staging_table, rows, run_after=run_after, coalesces=coalesces))
 
     async def aclock(self) -> datetime:
         """As ``Client.clock``."""

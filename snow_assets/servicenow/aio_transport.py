@@ -74,7 +74,10 @@ class AsyncTransport:
         except TokenUnavailable as no_token:
             return no_token.answer
         query = f"?{urlencode(request.params)}" if request.params else ""
-        answer = await self._exchange("GET", request.path + query, request.sink, headers={name: value})
+        headers = {name: value, **request.headers}
+        answer = await self._exchange(
+            request.method, request.path + query, request.sink, headers=headers, data=request.body
+        )
         return self.auth.judged(value, answer)
 
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
@@ -17,6 +17,7 @@ from snow_assets.servicenow.exchange import DisplayValue, Page, Procedure, Tally
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.records import Records
 from snow_assets.servicenow.session import Transport
+from snow_assets.servicenow.writing import ImportResult, InsertedRows
 
 if TYPE_CHECKING:
     from snow_assets.config import Credentials
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 
 class Client(ClientCore, Closing):
-    """Reads from one instance. Safe for threads; a context manager; knows nothing of Dagster.
+    """Reads and writes one instance. Safe for threads; a context manager; knows nothing of Dagster.
 
     ::
 
@@ -126,6 +127,39 @@ class Client(ClientCore, Closing):
         workers = at_least("max_workers", self.max_workers if max_workers is None else max_workers, 1)
         question = self.question(table, query, fields, display_value, page_size, **options)
         return streams.as_completed(self._driver, question, workers, self.seen)
+
+    def create_record(self, table: str, record: Mapping[str, Any], *, sys_id: str | None = None) -> dict[str, Any]:
+        """Create a record, once however often it has to be sent; the record as the instance made it.
+
+        ``sys_id`` (32 hex digits; a new one where none is given) is what the record is to have. Raises
+        ``WriteRefused`` where the instance does not want it.
+        """
+        return self.run(self.created(table, record, sys_id))
+
+    def update_record(self, table: str, sys_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Set fields of a record; the record as it is then. Raises ``WriteRefused``; ``RequestFailed`` without one."""
+        return self.run(self.updated(table, sys_id, changes))
+
+    def delete_record(self, table: str, sys_id: str) -> None:
+        """Delete a record. Raises ``WriteRefused``; ``RequestFailed`` (``not_found``) where there was none."""
+        self.run(self.deleted(table, sys_id))
+
+    def import_row(self, staging_table: str, row: Mapping[str, Any], *, coalesces: bool = False) -> ImportResult:
+        """Post a row to a staging table, and what its transform map made of it.
+
+        ``coalesces``: the map has coalesce fields, so that a row that may have arrived can be sent again. Without, it
+        is not, and ``WriteUncertain`` is raised.
+        """
+        return self.run(self.imported(staging_table, row, coalesces=coalesces))
+
+    def import_rows(
+        self, staging_table: str, rows: Sequence[Mapping[str, Any]], *, run_after: str = "", coalesces: bool = False
+    ) -> InsertedRows:
+        """Post rows at once (insertMultiple); the instance transforms them later, after the import set ``run_after``.
+
+        Keys are labels of columns, unless the instance is set up otherwise. ``coalesces`` as for ``import_row``.
+        """
+        return self.run(self.inserted(staging_table, rows, run_after=run_after, coalesces=coalesces))
 
     def clock(self, tally: Tally | None = None) -> datetime:
         """The instance's clock, as aware UTC; this machine's where the instance tells none."""

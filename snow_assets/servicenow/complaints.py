@@ -14,6 +14,7 @@ from snow_assets.errors import (
     RequestFailed,
     SnowError,
     UnknownTableError,
+    WriteRefused,
 )
 from snow_assets.servicenow import faults
 from snow_assets.servicenow.exchange import Request
@@ -28,6 +29,8 @@ def describe(request: Request) -> str:
     """The request in words, for messages: ``page of incident, sys_id>=a sys_id<=b, limit 1000``."""
     if request.purpose == "file":
         return f"file of attachment {request.path.split('/')[-2]}"
+    if request.method in ("PATCH", "DELETE"):
+        return f"{request.purpose} of {table_of(request)} {request.path.rpartition('/')[2]}"
     query = request.params.get("sysparm_query", "")
     terms = " ".join(
         term if len(term) < 90 else f"{term[:90]}..." for term in _RANGE.findall(query.partition("^NQ")[0])
@@ -42,7 +45,7 @@ def table_of(request: Request) -> str:
     parts = request.path.split("?")[0].strip("/").split("/")
     if request.purpose == "file":
         return "sys_attachment"
-    for kind in ("table", "stats"):
+    for kind in ("table", "stats", "import"):
         if kind in parts[:-1]:
             return parts[parts.index(kind) + 1]
     return parts[-1]
@@ -62,6 +65,8 @@ def error_of(fault: faults.Fault, message: str, request: Request, tries: int) ->
     """The error that ``fault`` means after ``tries`` tries."""
     table = table_of(request)
     match fault.name:
+        case "forbidden" | "forbidden_query" | "bad_request" if request.method != "GET":
+            return WriteRefused(message, key="table", value=table, hint="the instance's own words say why")
         case "unauthorized" | "login_page":
             return credentials_error(message)
         case "forbidden" | "forbidden_api" | "forbidden_query":
@@ -70,7 +75,7 @@ def error_of(fault: faults.Fault, message: str, request: Request, tries: int) ->
             return UnknownTableError(message, key="table", value=table, hint="check the spelling: names are lower case")
         case "bad_request":
             return QueryError(message, key="table", value=table, hint="check query and fields")
-        case "not_found" if request.purpose not in ("record", "file"):
+        case "not_found" if request.purpose not in ("record", "file", "update", "delete"):
             hint = "check the table, and that the address is the instance's own"
             return UnknownTableError(message, key="table", value=table, hint=hint)
         case "proxy_sign_in":

@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypedDict
 
 from snow_assets.config import Credentials
 from snow_assets.errors import ConfigError
+from snow_assets.servicenow import writing
 from snow_assets.servicenow.budget import RetryBudget
 from snow_assets.servicenow.exchange import DisplayValue, Procedure, Request, Tally
 from snow_assets.servicenow.governor import Governor, governor_of
-from snow_assets.servicenow.pages import DictDecoder, check_object
+from snow_assets.servicenow.pages import DictDecoder, check_object, is_hex
 from snow_assets.servicenow.query import EncodedQuery
 from snow_assets.servicenow.ranges import Seen
 from snow_assets.servicenow.reading import CountTrial, Reading
@@ -22,6 +23,7 @@ from snow_assets.servicenow.records import AbsentFields, OnIncomplete, Question
 from snow_assets.servicenow.retry import RetryPolicy, fetch
 from snow_assets.servicenow.route import Route
 from snow_assets.servicenow.since import must_be_aware
+from snow_assets.servicenow.writing import Habits, ImportResult, InsertedRows
 
 CURSOR = "sys_updated_on"
 
@@ -91,6 +93,7 @@ class ClientCore:
         self.policy = RetryPolicy(max_retries, retry_backoff, max_wait, budget=self.budget)
         self.governor: Governor = governor_of(self.url, self.max_workers)
         self.seen: Seen = {}
+        self.habits = Habits({})
         self._trials: dict[str, CountTrial] = {}  # by table
 
     def __repr__(self) -> str:
@@ -111,6 +114,32 @@ class ClientCore:
             params["sysparm_fields"] = ",".join(checked_fields(fields))
         request = Request(f"/api/now/table/{checked_name(table)}/{checked_name(sys_id, 'sys_id')}", params, "record")
         return fetch(request, check_object, self.policy, Tally())
+
+    def created(self, table: str, record: Mapping[str, Any], sys_id: str | None) -> Procedure[dict[str, Any]]:
+        """A new record."""
+        name = writing.new_sys_id() if sys_id is None else checked_sys_id(sys_id)
+        return writing.create(checked_name(table), record, name, self.policy, Tally(), self.habits)
+
+    def updated(self, table: str, sys_id: str, changes: Mapping[str, Any]) -> Procedure[dict[str, Any]]:
+        """Changed fields of a record."""
+        return writing.update(checked_name(table), checked_name(sys_id, "sys_id"), changes, self.policy, Tally())
+
+    def deleted(self, table: str, sys_id: str) -> Procedure[bool]:
+        """A record that goes."""
+        return writing.delete(checked_name(table), checked_name(sys_id, "sys_id"), self.policy, Tally())
+
+    def imported(self, staging_table: str, row: Mapping[str, Any], *, coalesces: bool) -> Procedure[ImportResult]:
+        """A row for a transform map."""
+        look = writing.send_again if coalesces else writing.never_again(f"row for {staging_table}")
+        return writing.import_row(checked_name(staging_table, "staging_table"), row, self.policy, Tally(), look)
+
+    def inserted(
+        self, staging_table: str, rows: Sequence[Mapping[str, Any]], *, run_after: str, coalesces: bool
+    ) -> Procedure[InsertedRows]:
+        """Rows for a transform map, at once."""
+        look = writing.send_again if coalesces else writing.never_again(f"{len(rows)} rows for {staging_table}")
+        name = checked_name(staging_table, "staging_table")
+        return writing.import_rows(name, rows, self.policy, Tally(), look, run_after=run_after)
 
     def question(
         self,
@@ -170,6 +199,13 @@ def checked_name(text: str, key: str = "table") -> str:
     if not text or not all(character.isalnum() or character in "_-$." for character in text):
         raise ConfigError("not a name of the platform", key=key, value=text, hint="letters, digits and _ only")
     return text
+
+
+def checked_sys_id(sys_id: str) -> str:
+    """32 lower-case hex digits, as a new record's sys_id has to be. Raises ``ConfigError``."""
+    if not is_hex(sys_id):
+        raise ConfigError("not a sys_id", key="sys_id", value=sys_id, hint="32 hex digits, in lower case")
+    return sys_id
 
 
 def check_ending(limit: int | None, on_incomplete: OnIncomplete) -> None:

@@ -5,7 +5,7 @@ A *procedure* is a generator. It yields steps and receives replies:
 =============  ==========================================  ===================================
 step           the driver does                             the reply
 =============  ==========================================  ===================================
-``Send``       one GET; transport faults are caught        an ``Answer``
+``Send``       one request; transport faults are caught    an ``Answer``
 ``Wait``       sleeps, or pauses every thread (shared)     ``None``
 ``Deliver``    hands a checked page to the consumer        ``None``
 =============  ==========================================  ===================================
@@ -39,7 +39,12 @@ Purpose: TypeAlias = Literal[
     "record",
     "file",
     "health",
+    "create",
+    "update",
+    "delete",
+    "import",
 ]
+Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,20 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One GET of the instance: ``path`` (from the root) and query parameters, in order."""
+    """One request to the instance: ``path`` (from the root) and query parameters, in order. ``body`` is JSON."""
 
     path: str
     params: Mapping[str, str]
     purpose: Purpose
     fresh: bool = False  # in a session of its own: no cookie is sent or kept
     sink: Sink | None = None
+    method: Method = "GET"
+    body: bytes | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What its body asks for, beside who sends it."""
+        return {} if self.body is None else {"Content-Type": "application/json"}
 
     @property
     def limit(self) -> int:

@@ -12,6 +12,8 @@ What the columns mean for a request that met the fault:
 * ``fatal``: no retry can help; the run stops. With ``retry``: once more in a new session first.
 * ``outage``: when it lasts, the instance as a whole cannot be used, not only this request.
 * ``unheard``: nothing was heard of the instance; it may be down, or this request may be too much for it.
+* ``undone``: a write that met it was surely not carried out. After any other fault it may have been, and is looked for
+  before it is sent again (see ``writing``).
 
 Before a request fails for an ``outage`` or ``unheard`` fault, a small one asks whether the instance is there at all;
 where it is not, all threads wait until it is back (see ``budget``).
@@ -38,6 +40,7 @@ class Fault:
     fatal: bool = False
     outage: bool = False
     unheard: bool = False
+    undone: bool = False
 
     @property
     def down(self) -> bool:
@@ -54,34 +57,41 @@ _TABLE: Final = (
         halve=True,
         unheard=True,
     ),
-    Fault("connect_timeout", "no connection within the connect time-out", outage=True),
+    Fault("connect_timeout", "no connection within the connect time-out", outage=True, undone=True),
     Fault("connection_refused", "nobody listens at the address, or it cannot be reached", outage=True),
     Fault("connection_reset", "the connection ended before or inside the answer", halve_at_last=True, unheard=True),
-    Fault("unknown_host", "the name server knows no such host", retry=False, fatal=True),
-    Fault("dns", "the name server did not answer", unheard=True),
+    Fault("unknown_host", "the name server knows no such host", retry=False, fatal=True, undone=True),
+    Fault("dns", "the name server did not answer", unheard=True, undone=True),
     Fault("tls", "the TLS handshake failed", outage=True),
-    Fault("tls_certificate", "the certificate is not trusted, or names another host", retry=False, fatal=True),
+    Fault(
+        "tls_certificate", "the certificate is not trusted, or names another host", retry=False, fatal=True, undone=True
+    ),
     Fault("proxy", "the proxy refused or could not reach the instance", outage=True),
-    Fault("proxy_sign_in", "status 407: the proxy wants a user and a password", retry=False, fatal=True),
+    Fault("proxy_sign_in", "status 407: the proxy wants a user and a password", retry=False, fatal=True, undone=True),
     Fault("broken_gzip", "the body cannot be decompressed", halve_at_last=True),
     Fault("truncated_body", "fewer bytes than Content-Length, or chunks without an end", halve=True),
-    Fault("no_token", "the token endpoint hangs, fails or answers without a token", outage=True),
+    Fault("no_token", "the token endpoint hangs, fails or answers without a token", outage=True, undone=True),
     Fault("transport", "any other failure to exchange a request for an answer", unheard=True),
     # By status.
     Fault("accepted_202", "status 202: dropped, too many requests waited on one session"),
     Fault("redirect", "status 3xx: a login page or another host", fatal=True),
-    Fault("bad_request", "status 400 and other 4xx: the request itself is refused", retry=False, fatal=True),
-    Fault("unknown_table", "status 400, `Invalid table`", retry=False, fatal=True),
-    Fault("unauthorized", "status 401: wrong credentials, or an expired session or token", fatal=True),
-    Fault("token_ended", "status 401 for a token that was accepted before, or was replaced meanwhile"),
+    Fault(
+        "bad_request", "status 400 and other 4xx: the request itself is refused", retry=False, fatal=True, undone=True
+    ),
+    Fault("unknown_table", "status 400, `Invalid table`", retry=False, fatal=True, undone=True),
+    Fault("unauthorized", "status 401: wrong credentials, or an expired session or token", fatal=True, undone=True),
+    Fault("token_ended", "status 401 for a token that was accepted before, or was replaced meanwhile", undone=True),
     Fault("forbidden", "status 403: a right is missing", retry=False, fatal=True),
     Fault("forbidden_query", "status 403, `Insufficient rights to query records`", retry=False, fatal=True),
     Fault(
-        "forbidden_api", "status 403, `Failed API level ACL Validation`: also a session that lost its roles", fatal=True
+        "forbidden_api",
+        "status 403, `Failed API level ACL Validation`: also a session that lost its roles",
+        fatal=True,
+        undone=True,
     ),
-    Fault("not_found", "status 404: no such record, or no such address", retry=False, fatal=True),
-    Fault("too_many_requests", "status 429 without a time: the node's queue is full", pause=True),
-    Fault("rate_limited", "status 429 with Retry-After or X-RateLimit-Reset: a rate rule", pause=True),
+    Fault("not_found", "status 404: no such record, or no such address", retry=False, fatal=True, undone=True),
+    Fault("too_many_requests", "status 429 without a time: the node's queue is full", pause=True, undone=True),
+    Fault("rate_limited", "status 429 with Retry-After or X-RateLimit-Reset: a rate rule", pause=True, undone=True),
     Fault("server_error", "status 500, or another 5xx", halve_at_last=True),
     Fault("gateway_error", "status 408, 499, 502, 503 or 504: restart, upgrade, maintenance, front end", outage=True),
     Fault("unexpected_status", "any other status"),
@@ -110,6 +120,8 @@ _TABLE: Final = (
     Fault("out_of_order", "a sys_id that is not above the one before"),
     Fault("out_of_range", "a sys_id outside the bounds that were asked for"),
     Fault("missing_fields", "a field that the plan's probe had is absent from a whole page"),
+    # A record, but not the one that was written.
+    Fault("wrong_record", "a write's answer that tells of another record"),
     # A file, but not the one that was asked for.
     Fault("wrong_file", "a file whose size or SHA-256 is not what its record says"),
 )

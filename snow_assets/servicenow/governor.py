@@ -186,7 +186,7 @@ class Governor:
             if self._ramp.limit != before:
                 _log.info("from %d to %d requests in flight: %s", before, self._ramp.limit, why)
             return
-        if answer.status != 200:
+        if answer.status not in (200, 201):
             return
         wait = _SEM_WAIT.search(answer.headers.get("server-timing", ""))
         queued = float(wait[1]) / 1000 if wait else 0.0

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from snow_assets.servicenow.decoding import BOM, NOT_JSON, Cell, Decoded, Decode
 from snow_assets.servicenow.exchange import Answer, Page, Request
 
 __all__ = [
+    "WRITTEN",
     "Cell",
     "Decoded",
     "Decoder",
@@ -27,12 +28,15 @@ __all__ = [
     "can_stand",
     "check_answered",
     "check_count",
+    "check_envelope",
+    "check_list",
     "check_object",
     "check_page",
     "check_status",
     "id_term",
     "is_hex",
     "order_fault",
+    "platform_message",
     "server_clock",
     "total_count",
 ]
@@ -45,11 +49,14 @@ _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _LOGIN: Final = re.compile(rb"user_password|sysparm_login|login\.do|type=[\"']?password|SAMLRequest", re.IGNORECASE)
 _KINDS: Final = {dict: "object", list: "list"}
 _Result = TypeVar("_Result", dict[str, Any], list[Any])
+Statuses: TypeAlias = tuple[int, ...]
+_READ: Final[Statuses] = (200,)
+WRITTEN: Final[Statuses] = (200, 201)
 
 
-def check_status(answer: Answer) -> None:
-    """Raise ``PageFault`` unless the answer is a 200 with a JSON body that is not empty."""
-    check_answered(answer)
+def check_status(answer: Answer, success: Statuses = _READ) -> None:
+    """Raise ``PageFault`` unless the answer is a 200 (or another ``success``) with a JSON body that is not empty."""
+    check_answered(answer, success)
     content_type = content_type_of(answer)
     if content_type in HTML:
         raise html_fault(answer.body)
@@ -59,11 +66,11 @@ def check_status(answer: Answer) -> None:
         raise PageFault("wrong_content_type", content_type)
 
 
-def check_answered(answer: Answer) -> None:
-    """Raise ``PageFault`` unless the answer is a 200, of whatever kind."""
+def check_answered(answer: Answer, success: Statuses = _READ) -> None:
+    """Raise ``PageFault`` unless the answer is a 200 (or another ``success``), of whatever kind."""
     if answer.fault:
         raise PageFault(answer.fault, answer.detail)
-    if answer.status != 200:
+    if answer.status not in success:
         raise _status_fault(answer)
 
 
@@ -86,9 +93,20 @@ def check_page(answer: Answer, request: Request, decoder: Decoder) -> Page:
     return Page(decoded.records, decoded.ids, len(answer.body))
 
 
-def check_object(answer: Answer) -> dict[str, Any]:
+def check_object(answer: Answer, success: Statuses = _READ) -> dict[str, Any]:
     """The ``result`` of an answer about one thing (a record, a statistic). Raises ``PageFault``."""
-    return _result(answer, dict)
+    return _result(check_envelope(answer, success), dict)
+
+
+def check_list(answer: Answer, success: Statuses = _READ) -> list[Any]:
+    """The ``result`` of an answer that is a list. Raises ``PageFault``."""
+    return _result(check_envelope(answer, success), list)
+
+
+def check_envelope(answer: Answer, success: Statuses = _READ) -> dict[str, Any]:
+    """The JSON object of an answer, free of an ``error``. Raises ``PageFault``."""
+    check_status(answer, success)
+    return DictDecoder.parse(answer.body)
 
 
 def check_count(answer: Answer) -> int:
@@ -171,17 +189,15 @@ def order_fault(
     return None
 
 
-def _result(answer: Answer, kind: type[_Result]) -> _Result:
-    check_status(answer)
-    decoded = DictDecoder.parse(answer.body)
-    result = decoded.get("result")
+def _result(envelope: Mapping[str, Any], kind: type[_Result]) -> _Result:
+    result = envelope.get("result")
     if not isinstance(result, kind):
         raise PageFault("no_result", f"`result` is no {_KINDS[kind]}")
     return result
 
 
 def _status_fault(answer: Answer) -> PageFault:
-    status, message = answer.status, _platform_message(answer)
+    status, message = answer.status, platform_message(answer)
     if status == 403:
         return PageFault(_forbidden(message), message)
     if status == 429:
@@ -219,7 +235,7 @@ def html_fault(body: bytes) -> PageFault:
     return PageFault("login_page" if _LOGIN.search(body) else "html")
 
 
-def _platform_message(answer: Answer) -> str:
+def platform_message(answer: Answer) -> str:
     """The platform's own words for an error, clipped: ``message: detail``; ``""`` where there is no envelope."""
     try:
         envelope = msgspec.json.decode(answer.body.removeprefix(BOM))

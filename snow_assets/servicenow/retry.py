@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeAlias, TypeVar
 
 from snow_assets.errors import InstanceUnavailable, SnowError
 from snow_assets.servicenow import faults
@@ -21,6 +21,8 @@ from snow_assets.servicenow.fault_log import FaultLog
 from snow_assets.servicenow.pages import PageFault, check_status, parse_http_date, server_clock
 
 T = TypeVar("T")
+Look: TypeAlias = Callable[[PageFault], Procedure[T | None]]
+"""Whether a write that met a fault was carried out all the same: what came of it, or ``None`` where it may be sent."""
 _LONGEST_BACKOFF: Final = 60.0
 _MOST_DOUBLINGS: Final = 64  # 2.0 ** 1024 overflows, and a busy instance may be asked more often than that
 # Seconds before a busy instance is asked again, whatever it names: doubled from the least to the most.
@@ -66,11 +68,13 @@ def fetch(
     *,
     can_halve: bool = False,
     check_first: Callable[[Answer], None] = check_status,
+    look: Look[T] | None = None,
 ) -> Procedure[T]:
     """Send ``request`` until ``check`` accepts an answer, and return what ``check`` made of it.
 
     ``check`` raises ``PageFault`` for an answer that it does not accept; ``check_first`` does for one that is no answer
-    of the API, unless told otherwise one without a JSON body. ``tally`` gets requests, retries, faults,
+    of the API, unless told otherwise one without a JSON body. ``look`` is asked after every fault that leaves open
+    whether the request was carried out, before it is sent again or given up. ``tally`` gets requests, retries, faults,
     bytes and waits; rows and counts are its caller's.
 
     Raises:
@@ -94,17 +98,23 @@ def fetch(
             tries.accepted()
             return result
         fault = tries.failed(problem, answer)
-        if tries.may_be_down(fault) and (yield from tries.outlast(problem)):
-            continue
-        if can_halve and (fault.halve or (fault.halve_at_last and tries.last)):
+        back = tries.may_be_down(fault) and (yield from tries.outlast(problem))
+        if can_halve and not back and (fault.halve or (fault.halve_at_last and tries.last)):
             raise TooHeavy(problem)
-        if not fault.retry or tries.last:
+        last = not back and (not fault.retry or tries.last)
+        if not (back or last):
+            yield from _pause(tries.wait(problem, answer), tally)
+        if look and not fault.undone and (found := (yield from look(problem))) is not None:
+            return found
+        if last:
             stop(problem, request, tries.failures)
-        wait = tries.wait(problem, answer)
-        tally.retries += 1
-        if not wait.shared:  # a shared wait is counted by the driver, in every thread that it holds up
-            add_wait(tally, wait.kind, wait.seconds)
-        yield wait
+
+
+def _pause(wait: Wait, tally: Tally) -> Procedure[None]:
+    tally.retries += 1
+    if not wait.shared:  # a shared wait is counted by the driver, in every thread that it holds up
+        add_wait(tally, wait.kind, wait.seconds)
+    yield wait
 
 
 def named_wait(answer: Answer, now: datetime | None = None) -> float | None:

@@ -61,11 +61,10 @@ class Transport(Closing):
             name, value = self.auth.header()
         except TokenUnavailable as no_token:
             return no_token.answer
-        headers = {name: value}
+        headers = {name: value, **request.headers}
         session = self._new_session() if request.fresh else self._session()
-        answer = self._exchange(
-            session, "GET", request.path, request.sink, params=dict(request.params), headers=headers
-        )
+        parts = {"params": dict(request.params), "headers": headers, "data": request.body}
+        answer = self._exchange(session, request.method, request.path, request.sink, **parts)
         answer = self.auth.judged(value, answer)
         if request.fresh:
             session.close()

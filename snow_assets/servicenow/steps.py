@@ -141,7 +141,7 @@ class DriverCore:
             answer = yield request
         finally:
             self._governor.release(answer)
-        if answer.status == 200:
+        if answer.status in (200, 201, 204):
             self._trusted.set()
         elif answer.status == 401 and not self._trusted.is_set() and not self._way.auth.renewable:
             # Not tried again: repeated wrong passwords lock the account.

@@ -21,7 +21,7 @@ _TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 # Statuses after which the session's cookies are not trusted: dropped, moved, refused, failed.
-_KEEP: Final = frozenset({200, 400, 404, 429})
+_KEEP: Final = frozenset({200, 201, 400, 404, 429})
 
 
 def answered(
@@ -35,6 +35,8 @@ def answered(
 
 def keeps(answer: Answer) -> bool:
     """Whether session and connection may be used again after ``answer``."""
+    if answer.status == 204:
+        return True
     return not answer.fault and answer.status in _KEEP and (answer.stored is not None or len(answer.body) >= 5)
 
 
