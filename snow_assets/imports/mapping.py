@@ -1,0 +1,196 @@
+"""An import set, mapped: staged Parquet to mapped Parquet, in DuckDB, a stream however many rows there are.
+
+A row's own faults (a value that is not of its type, a choice that there is not, an SQL expression that fails) are the
+state of the row. What fails the set raises `TransformFailed`, and nothing is written that counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from snow_assets.config_import_fields import FieldConfig
+from snow_assets.config_imports import SYSTEM_COLUMNS, ImportConfig
+from snow_assets.config_models import nearest
+from snow_assets.errors import ConfigError, TransformFailed
+from snow_assets.imports.contract import MAPPED, STAGED
+from snow_assets.imports.hooks import run_before
+from snow_assets.imports.mapping_fields import MappedField, fields_of, projection, text_of
+from snow_assets.imports.mapping_types import ARROW, WORDS, kind_of, typed
+from snow_assets.imports.transform_context import SetContext
+from snow_assets.imports.transformed import transformed
+from snow_assets.pulls.workspace import literal, workspace
+
+_BATCH = 20_000  # rows that hooks see at a time as Python objects
+_LEFT = {*STAGED.names, *(set(SYSTEM_COLUMNS) - {"sys_id"})}  # no fields: ours, or kept by the target itself
+
+
+def map_set(config: ImportConfig, staged: Path, out: Path, context: SetContext) -> int:
+    """Map the set in ``staged`` to ``out``, a row for each of its rows, in their order; returns how many.
+
+    Raises:
+        ConfigError: a column or an expression of the declaration that is not there or cannot be read.
+        TransformFailed: custom code or SQL failed; the message names it and the set.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _workbench() as (connection, folder):
+        _view(connection, "staging", staged)
+        _check_order(connection, staged)
+        relation, dropped = "staging", ""
+        if config.transform.sql or config.transform.python:
+            _view(connection, "transformed", transformed(connection, config, staged, folder, context))
+            relation, dropped = "transformed", "sys_import_dropped"
+        fields = mapped_fields(connection, config, relation)
+        select = projection(fields, relation, dropped)
+        if config.transform.hooks.on_start or config.transform.hooks.on_before:
+            return _hooked(connection, config, select, fields, relation, out, context)
+        return _copied(connection, select, fields, relation, out, context)
+
+
+@contextmanager
+def _workbench() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """One thread for a set, as sets run beside each other; rows keep their order; datetimes are UTC."""
+    with workspace() as (connection, folder):
+        connection.execute("SET threads = 1; SET preserve_insertion_order = true; SET TimeZone = 'UTC'")
+        yield connection, folder
+
+
+def _view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({literal(str(path))})")  # noqa: S608
+
+
+def _check_order(connection: duckdb.DuckDBPyConnection, staged: Path) -> None:
+    """What the others build on: rows of a set lie in the order of the source."""
+    statement = """
+        SELECT count(*) FROM (SELECT sys_import_row <= lag(sys_import_row) OVER () AS early FROM staging) WHERE early
+    """
+    found = connection.execute(statement).fetchone()
+    if found and found[0]:
+        raise TransformFailed("its rows are not in the order of the source", key="import set", value=staged.name)
+
+
+def mapped_fields(connection: duckdb.DuckDBPyConnection, config: ImportConfig, relation: str) -> list[MappedField]:
+    """The fields of the target: declared ones, or the columns of ``relation``."""
+    columns = {str(name): str(kind) for name, kind, *_ in connection.execute(f"DESCRIBE {relation}").fetchall()}
+    declared = config.transform.fields
+    if declared is None:
+        kept = {name: kind for name, kind in columns.items() if name not in _LEFT and name != "sys_import_dropped"}
+        made = relation == "transformed"  # SQL and Python give types on purpose, a source has those of its format
+        types = {name: kind_of(kind) for name, kind in kept.items()} if made else {}
+        return fields_of({name: FieldConfig(source=name) for name in kept}, {**types, **config.target.columns})
+    for name, field in declared.items():
+        _check_source(name, field, columns)
+    fields = fields_of(declared, config.target.columns, [name for name, each in declared.items() if each.sql])
+    return [_checked(connection, each, relation) for each in fields]
+
+
+def _check_source(name: str, field: FieldConfig, columns: dict[str, str]) -> None:
+    if field.source is None or field.source in columns:
+        return
+    close = nearest(field.source, columns)
+    hint = f"did you mean {close}?" if close else f"there are: {', '.join(set(columns) - set(STAGED.names))}"
+    raise ConfigError("no such column in the source", key=f"transform.fields.{name}", value=field.source, hint=hint)
+
+
+def _checked(connection: duckdb.DuckDBPyConnection, field: MappedField, relation: str) -> MappedField:
+    """The field, tried on no rows: constants must be of its type, and expressions must be ones.
+
+    An expression that DuckDB cannot guard (it is random, or asks another table) fails the set instead of its rows.
+    """
+    key = f"transform.fields.{field.name}"
+    for word in ("value", "default"):
+        constant = getattr(field.config, word)
+        if constant is None or field.kind == "string":
+            continue
+        value = typed(f"nullif({literal(text_of(constant))}, '')", field.kind, field.config.format)
+        made = _tried(connection, f"SELECT {value}", key)
+        if constant != "" and made == [(None,)]:
+            raise ConfigError(f"is not {WORDS[field.kind]}", key=f"{key}.{word}", value=constant)
+    if not field.config.sql:
+        return field
+    plain = MappedField(field.name, field.config, field.kind)
+    _tried(connection, f"SELECT {plain.found} FROM {relation} LIMIT 0", f"{key}.sql")  # noqa: S608
+    try:
+        connection.execute(f"SELECT {field.found} FROM {relation} LIMIT 0")  # noqa: S608
+    except duckdb.Error:
+        return plain
+    return field
+
+
+def _tried(connection: duckdb.DuckDBPyConnection, statement: str, key: str) -> list[tuple[object, ...]]:
+    try:
+        return connection.execute(statement).fetchall()
+    except duckdb.Error as error:
+        raise ConfigError(f"is not SQL that DuckDB can run: {reason(error)}", key=key) from None
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error, cut where it is long."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _copied(
+    connection: duckdb.DuckDBPyConnection,
+    select: str,
+    fields: Sequence[MappedField],
+    relation: str,
+    out: Path,
+    context: SetContext,
+) -> int:
+    target = f"{literal(str(out))} (FORMAT parquet, COMPRESSION snappy)"
+    try:
+        written = connection.execute(f"COPY ({select}) TO {target}").fetchone()
+    except duckdb.Error as error:
+        raise _failure(connection, error, fields, relation, context) from error
+    return int(written[0]) if written else 0
+
+
+def _failure(
+    connection: duckdb.DuckDBPyConnection,
+    error: duckdb.Error,
+    fields: Sequence[MappedField],
+    relation: str,
+    context: SetContext,
+) -> TransformFailed:
+    """What to say of it: expressions that are not guarded are tried one by one."""
+    for field in fields:
+        if not field.config.sql or field.guarded:
+            continue
+        try:
+            connection.execute(f"SELECT count({field.found}) FROM {relation}")  # noqa: S608
+        except duckdb.Error as own:
+            key = f"transform.fields.{field.name}.sql"
+            return TransformFailed(f"fails in the import set {context.set_name}: {reason(own)}", key=key)
+    return TransformFailed(f"cannot be mapped: {reason(error)}", key="import set", value=context.set_name)
+
+
+def _hooked(
+    connection: duckdb.DuckDBPyConnection,
+    config: ImportConfig,
+    select: str,
+    fields: Sequence[MappedField],
+    relation: str,
+    out: Path,
+    context: SetContext,
+) -> int:
+    schema = pa.schema([*MAPPED, *(pa.field(each.name, ARROW[each.kind]) for each in fields)])
+    rows = 0
+    try:
+        reader = connection.execute(select).to_arrow_reader(_BATCH)
+        with pq.ParquetWriter(out, schema, compression="snappy") as writer:
+            for batch in run_before(config, _tables(reader, schema), context):
+                writer.write_table(batch)
+                rows += batch.num_rows
+    except duckdb.Error as error:
+        raise _failure(connection, error, fields, relation, context) from error
+    return rows
+
+
+def _tables(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]:
+    for batch in reader:
+        yield pa.Table.from_batches([batch]).cast(schema)

@@ -1,0 +1,62 @@
+"""An import set as custom SQL or Python hands it on: a Parquet file of all its rows, those left out marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from snow_assets.config_imports import ImportConfig
+from snow_assets.errors import TransformFailed
+from snow_assets.imports.python_transform import python_transform
+from snow_assets.imports.transform_context import SetContext
+from snow_assets.pulls.workspace import literal
+
+
+def transformed(
+    connection: duckdb.DuckDBPyConnection, config: ImportConfig, staged: Path, folder: Path, context: SetContext
+) -> Path:
+    """Write the file: ``sys_import_row``, ``sys_import_dropped``, the columns of the result; in order.
+
+    ``connection`` has the set as the view ``staging``; ``folder`` is for files of this set.
+    """
+    out = folder / "transformed.parquet"
+    if config.transform.python:
+        python_transform(config, staged, out, context)
+        return out
+    made = folder / "selected.parquet"
+    try:
+        connection.execute(f"COPY (\n{config.transform.sql}\n) TO {literal(str(made))} (FORMAT parquet)")
+    except duckdb.Error as error:
+        raise _failed(context, f"fails: {(str(error).strip().splitlines() or [''])[0][:300]}") from error
+    connection.execute(f"CREATE VIEW selected AS SELECT * FROM read_parquet({literal(str(made))})")  # noqa: S608
+    _check(connection, context)
+    connection.execute(f"""
+        COPY (
+            SELECT staging.sys_import_row, selected.sys_import_row IS NULL AS sys_import_dropped,
+                selected.* EXCLUDE (sys_import_row)
+            FROM staging LEFT JOIN selected ON staging.sys_import_row = selected.sys_import_row
+            ORDER BY staging.sys_import_row
+        ) TO {literal(str(out))} (FORMAT parquet)
+    """)  # noqa: S608
+    return out
+
+
+def _check(connection: duckdb.DuckDBPyConnection, context: SetContext) -> None:
+    columns = {str(row[0]) for row in connection.execute("DESCRIBE selected").fetchall()}
+    if "sys_import_row" not in columns:
+        raise _failed(context, "does not hand on the column sys_import_row")
+    doubled = connection.execute("""
+        SELECT sys_import_row FROM selected GROUP BY ALL HAVING count(*) > 1 ORDER BY 1 LIMIT 1
+    """).fetchone()
+    if doubled:
+        raise _failed(context, f"returns row {doubled[0]} more than once")
+    stray = connection.execute("""
+        SELECT sys_import_row FROM selected ANTI JOIN staging USING (sys_import_row) LIMIT 1
+    """).fetchone()
+    if stray:
+        raise _failed(context, f"returns row {stray[0]}, which is not in the set")
+
+
+def _failed(context: SetContext, what: str) -> TransformFailed:
+    return TransformFailed(f"{what}, in the import set {context.set_name}", key="transform.sql")
