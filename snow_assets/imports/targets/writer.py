@@ -3,8 +3,8 @@
 All thinking is done in the writer's ``bench``, a DuckDB connection (DuckDB's own target: the very file that is
 written). What the engine hands over, and what it gets back, are temporary tables of the bench, by name:
 
-``keys``     ``k`` BIGINT, unique; ``key_1``, ``key_2``, ...: normalised values, null where empty
-``matched``  ``k``; ``sys_id`` VARCHAR; the columns asked for, as the table has them. One row for each ``k`` that was found
+``keys``     ``snow_k`` BIGINT, unique; ``key_1``, ``key_2``, ...: normalised values, null where empty
+``matched``  ``snow_k``; ``sys_id`` VARCHAR; the columns asked for, as the table has them; a row for each key found
 ``records``  any columns of the table, by their names; ``sys_id`` is always there
 
 A writer's bench changes nothing by itself: an engine's tables are made outside transactions, and outlive one that is
