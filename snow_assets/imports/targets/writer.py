@@ -76,10 +76,12 @@ class TableShape:
 class KeyColumn:
     """A column of the table that ``key_<n>`` is compared with.
 
-    ``folded``: by its lower case, as `fold` writes it. An empty text and null are one: both match a null key.
+    ``text``: an empty text and null are one, and both match a null key. ``folded``: a text that is compared by its
+    lower case, as `fold` writes it.
     """
 
     name: str
+    text: bool = False
     folded: bool = False
 
 
