@@ -39,6 +39,9 @@ MAPPED: Final = pa.schema(
         pa.field("sys_row_error", pa.int32()),
     ]
 )
+# A column that a mapped file may have besides: the fields which the row empties (list of strings), where a text
+# `NULL` says so and the field's type is not text.
+CLEARED: Final = "sys_import_cleared"
 ROWS: Final = pa.schema(
     [
         pa.field("sys_import_row", pa.int64(), nullable=False),
