@@ -15,6 +15,7 @@ from snow_assets.servicenow.aio_transport import AsyncTransport
 from snow_assets.servicenow.exchange import Answer, Page, Procedure, Request, Tally
 from snow_assets.servicenow.records import Report
 from snow_assets.servicenow.route import Route
+from snow_assets.servicenow.writing import ImportResult, InsertedRows
 
 T = TypeVar("T")
 
@@ -70,6 +71,21 @@ class AwaitedClient(_Awaited):
 
     def concurrent_get_records(self, *what: Any, max_workers: int | None = None, **how: Any) -> list[dict[str, Any]]:
         return self._runner.run(self._all(self.client.aconcurrent_get_records, *what, concurrency=max_workers, **how))
+
+    def create_record(self, *what: Any, **how: Any) -> dict[str, Any]:
+        return self._runner.run(self.client.acreate_record(*what, **how))
+
+    def update_record(self, *what: Any) -> dict[str, Any]:
+        return self._runner.run(self.client.aupdate_record(*what))
+
+    def delete_record(self, *what: Any) -> None:
+        self._runner.run(self.client.adelete_record(*what))
+
+    def import_row(self, *what: Any, **how: Any) -> ImportResult:
+        return self._runner.run(self.client.aimport_row(*what, **how))
+
+    def import_rows(self, *what: Any, **how: Any) -> InsertedRows:
+        return self._runner.run(self.client.aimport_rows(*what, **how))
 
     def run(
         self, procedure: Procedure[T], deliver: Callable[[Page], None] | None = None, tally: Tally | None = None
