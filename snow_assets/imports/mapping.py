@@ -142,7 +142,7 @@ def _copied(
     out: Path,
     context: SetContext,
 ) -> int:
-    target = f"{literal(str(out))} (FORMAT parquet, COMPRESSION snappy)"
+    target = f"{literal(str(out))} (FORMAT parquet, COMPRESSION snappy, DICTIONARY_SIZE_LIMIT 1)"
     try:
         written = connection.execute(f"COPY ({select}) TO {target}").fetchone()
     except duckdb.Error as error:

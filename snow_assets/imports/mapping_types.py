@@ -33,17 +33,17 @@ WORDS: Final[dict[ColumnType, str]] = {
     "datetime": "a date and time, such as 2026-11-21 14:30:00",
 }
 _TRUE, _FALSE = "('true', '1', 'yes')", "('false', '0', 'no')"
-_DATE = r"\d{4}-\d{2}-\d{2}"
-_CLOCK = r"([01]\d|2[0-3]):\d{2}(:\d{2}(\.\d{1,9})?)?"
-_ZONE = r" ?(Z|z|[+-]\d{2}(:?\d{2})?)?"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?"
 _FIRST_DAY = "DATE '0001-01-01'"  # what is before cannot be told in Python
 _SHAPES: Final[dict[str, str]] = {
-    "integer": r"[+-]?\d+(\.0*)?",
-    "decimal": rf"[+-]?(\d+(\.\d{{0,{DECIMALS}}}0*)?|\.\d{{1,{DECIMALS}}}0*)",
-    "float": r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?",
-    "date": rf"{_DATE}([ T]00:00(:00(\.0+)?)?)?",
-    "datetime": rf"{_DATE}([ T]{_CLOCK}{_ZONE})?",
+    "integer": r"[+-]?[0-9]+(?:\.0*)?",
+    "decimal": rf"[+-]?(?:[0-9]+(?:\.[0-9]{{0,{DECIMALS}}}0*)?|\.[0-9]{{1,{DECIMALS}}}0*)",
+    "float": r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?",
+    "date": rf"{_DATE}(?:[ T]00:00(?::00(?:\.0+)?)?)?",
+    "datetime": rf"{_DATE}(?:[ T]{_CLOCK})?",
 }
+_ZONED: Final = rf"{_DATE}[ T]{_CLOCK}(?:Z|[+-][0-9]{{2}}(?::?[0-9]{{2}})?)"
 
 
 def typed(text: str, kind: ColumnType, form: str | None = None) -> str:
@@ -53,17 +53,27 @@ def typed(text: str, kind: ColumnType, form: str | None = None) -> str:
     """
     if kind == "string":
         return text
-    bare = f"trim({text}, e' \\t\\r\\n')"
+    bare = f"trim({text}, e' \\t\\r\\n\\f')"  # costs more than all the rest: only where there are spaces around
     if kind == "boolean":
-        return f"CASE WHEN lower({bare}) IN {_TRUE} THEN true WHEN lower({bare}) IN {_FALSE} THEN false END"
+        return f"CASE {_truth(text)} {_truth(bare)} END"
     if form and kind in ("date", "datetime"):
-        return f"CAST({_utc(f'try_strptime({bare}, {literal(form)})', form)} AS {_SQL[kind]})"
-    fits = f"regexp_full_match({bare}, {literal(_SHAPES[kind])})"
-    if kind == "datetime":
-        value = f"timezone('UTC', TRY_CAST({bare} AS TIMESTAMPTZ))"
-    else:
-        value = f"TRY_CAST({bare} AS {_SQL[kind]})"
-    return f"CASE WHEN {fits} THEN {_within(value, kind)} END"
+        return _within(f"CAST({_utc(f'try_strptime({bare}, {literal(form)})', form)} AS {_SQL[kind]})", kind)
+    return f"CASE {_cases(text, kind)} {_cases(bare, kind)} END"
+
+
+def _truth(text: str) -> str:
+    return f"WHEN lower({text}) IN {_TRUE} THEN true WHEN lower({text}) IN {_FALSE} THEN false"
+
+
+def _cases(text: str, kind: ColumnType) -> str:
+    """What to make of a text in one of the shapes of its type."""
+    cases = {_SHAPES[kind]: f"TRY_CAST({text} AS {_SQL[kind]})"}
+    if kind == "datetime":  # a cast to TIMESTAMP leaves the offset unheeded
+        cases[_ZONED] = f"timezone('UTC', TRY_CAST({text} AS TIMESTAMPTZ))"
+    return " ".join(
+        f"WHEN regexp_full_match({text}, {literal(shape)}) THEN {_within(value, kind)}"
+        for shape, value in cases.items()
+    )
 
 
 _SQL: Final[dict[str, str]] = {
