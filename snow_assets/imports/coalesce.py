@@ -1,0 +1,258 @@
+"""Coalesce: what becomes of each row of an import set, as if its rows were applied one by one in their order.
+
+Rows with the same key are a group, numbered by its first row. The group's record is looked up once; from there each
+row is compared with what the rows before it have made of the record. All of it is SQL over temporary tables:
+
+``snow_keys``     a group: ``snow_k``, its last row, its number of rows, its key
+``snow_members``  which row belongs to which group
+``snow_matched``  the groups' records as they are in the target
+``snow_steps``    each row: its state, and the record after it
+``snow_insert``, ``snow_update``  what is to be written
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from snow_assets.config_imports import CoalesceConfig
+from snow_assets.imports.coalesce_rows import ROWS_TABLE, Field, mark
+from snow_assets.imports.contract import INVALID_TARGET, MappedSet
+from snow_assets.imports.targets.writer import KeyColumn, Match, TableShape, Writer, fold
+from snow_assets.pulls.workspace import literal, quoted
+
+UNCHANGED: Final = "No field values changed"
+_LIVE: Final = "state IS NULL"
+
+
+@dataclass(frozen=True)
+class Task:
+    """An import set on its way into a table. ``domain``: None where the table has no ``sys_domain``."""
+
+    mapped: MappedSet
+    table: str
+    shape: TableShape
+    fields: Sequence[Field]
+    coalesce: CoalesceConfig
+    domain: str | None
+    now: datetime  # UTC
+
+    @property
+    def keys(self) -> list[Field]:
+        """The fields of the key; a row that names its own record is known by it where none are declared."""
+        names = self.coalesce.fields or ("sys_id",)
+        return [field for name in names for field in self.fields if field.name == name]
+
+    @property
+    def own_where_empty(self) -> bool:
+        """Whether a row with an empty key is a record of its own."""
+        return self.coalesce.create_on_empty or not self.coalesce.fields
+
+    @property
+    def by_sys_id(self) -> bool:
+        """Whether the key is the sys_id alone."""
+        return [field.name for field in self.keys] == ["sys_id"]
+
+    @property
+    def values(self) -> list[Field]:
+        """The fields that an update may change."""
+        return [field for field in self.fields if field.name != "sys_id"]
+
+    def sys_id_of(self, row: str, salt: str = "") -> str:
+        """SQL of the sys_id that a row gives to a record which has none: always the same one."""
+        prefix = literal(f"{self.mapped.import_name}/{self.mapped.load_id}/")
+        return f"md5({prefix} || {row}{f' || {literal(salt)}' if salt else ''})"
+
+
+def plan(writer: Writer, task: Task) -> None:
+    """Work out ``snow_steps``, ``snow_insert`` and ``snow_update`` from the rows that are to be applied."""
+    skip_empty(writer, task)
+    while True:
+        _group(writer, task)
+        _match(writer, task)
+        _step(writer, task)
+        if not _refuse_sys_ids(writer, task):
+            break
+    _changes(writer, task)
+
+
+def skip_empty(writer: Writer, task: Task) -> None:
+    """Rows with an empty key are skipped, where the rule says so."""
+    keys = task.keys
+    if task.own_where_empty or task.coalesce.empty == "match":
+        return
+    empty = [(field, f"{field.value(field.column)} IS NULL") for field in keys]
+    named = ", ".join(f"CASE WHEN {test} THEN {literal(field.name)} END" for field, test in empty)
+    where = " OR ".join(test for _, test in empty)
+    query = f"SELECT r, concat_ws(', ', {named}) || ' is empty' AS note FROM {ROWS_TABLE} WHERE {where}"  # noqa: S608
+    mark(writer.bench, query, "skipped", None)
+
+
+def _normal(task: Task, field: Field) -> str:
+    value = field.value(field.column)
+    return fold(value) if field.text and not task.coalesce.case_sensitive else value
+
+
+def _group(writer: Writer, task: Task) -> None:
+    keys = [_normal(task, field) for field in task.keys]
+    execute = writer.bench.execute
+    empty = " OR ".join(f"{key} IS NULL" for key in keys) or "true"
+    own = empty if task.own_where_empty else "false"
+    named = "".join(f", {key} AS key_{at}" for at, key in enumerate(keys, 1))
+    execute(
+        "CREATE OR REPLACE TEMP TABLE snow_keys AS SELECT min(r) AS snow_k, max(r) AS last, count(*) AS rows"  # noqa: S608
+        f"{named} FROM {ROWS_TABLE} WHERE {_LIVE} AND NOT ({own}) GROUP BY ALL"
+    )
+    same = "IS NOT DISTINCT FROM" if task.coalesce.empty == "match" else "="
+    joined = " AND ".join(f"{key} {same} g.key_{at}" for at, key in enumerate(keys, 1)) or "false"
+    execute(
+        "CREATE OR REPLACE TEMP TABLE snow_members AS "  # noqa: S608
+        f"SELECT r, g.snow_k, g.last, g.rows, false AS own FROM {ROWS_TABLE} JOIN snow_keys g ON {joined} "
+        f"WHERE {_LIVE} AND NOT ({own}) "
+        f"UNION ALL SELECT r, r, r, 1, true FROM {ROWS_TABLE} WHERE {_LIVE} AND ({own})"
+    )
+
+
+def _match(writer: Writer, task: Task) -> None:
+    bench = writer.bench
+    columns = [field.name for field in task.values]
+    columns += [name for name in ("sys_mod_count", "sys_domain") if name in task.shape.columns]
+    keys = [KeyColumn(field.name, field.text, field.text and not task.coalesce.case_sensitive) for field in task.keys]
+    nulls = task.coalesce.empty == "match"
+    domain = None if task.by_sys_id else task.domain
+    if keys:
+        writer.match(Match(task.table, "snow_keys", keys, columns, domain, "snow_matched", nulls))
+    if not keys or task.mapped.reprocess:
+        own = f"SELECT r AS snow_k, {task.sys_id_of('r')} AS key_1 FROM snow_members WHERE own"  # noqa: S608
+        wanted = "" if task.mapped.reprocess else " AND false"  # a set that was never applied has made none
+        bench.execute(f"CREATE OR REPLACE TEMP TABLE snow_own AS {own}{wanted}")
+        into = "snow_matched_own" if keys else "snow_matched"
+        key = [KeyColumn("sys_id", text=True)]
+        writer.match(Match(task.table, "snow_own", key, columns, task.domain, into))
+        if keys:
+            bench.execute("INSERT INTO snow_matched SELECT * FROM snow_matched_own")
+    if task.by_sys_id and task.domain:
+        _refuse_strangers(writer, task)
+
+
+def _refuse_strangers(writer: Writer, task: Task) -> None:
+    """Rows that name a record of another domain."""
+    strange = f"coalesce(nullif(t.sys_domain, ''), 'global') <> {literal(task.domain or '')}"
+    query = (
+        "SELECT m.r, 'sys_id ' || t.sys_id || ' is a record of another domain' AS note "  # noqa: S608
+        f"FROM snow_members m JOIN snow_matched t USING (snow_k) WHERE {strange}"
+    )
+    if mark(writer.bench, query, "error", INVALID_TARGET):
+        groups = f"(SELECT t.snow_k FROM snow_matched t WHERE {strange})"  # noqa: S608
+        writer.bench.execute(f"DELETE FROM snow_members WHERE snow_k IN {groups}")  # noqa: S608
+
+
+def _step(writer: Writer, task: Task) -> None:
+    fields = task.values
+    given = next((field for field in task.fields if field.name == "sys_id"), None)
+    named = f"nullif(s.{given.value(given.column)}, '')" if given else "NULL"
+    salt = f"/{task.mapped.attempt}" if task.mapped.reprocess else ""  # the record of a row may have another key now
+    made = f"CASE WHEN s.own THEN {task.sys_id_of('s.k')} ELSE {task.sys_id_of('s.k', salt)} END"
+    before = "".join(f", {_before(task, field)} AS b{at}" for at, field in enumerate(fields))
+    after = "".join(f", {_after(task, field, at)} AS a{at}" for at, field in enumerate(fields))
+    changed = " OR ".join(_changed(task, field, at) for at, field in enumerate(fields)) or "false"
+    columns = "".join(f", t.{quoted(field.name)} AS c{at}" for at, field in enumerate(fields))
+    count = "t.sys_mod_count" if "sys_mod_count" in task.shape.columns else "0"
+    writer.bench.execute(f"""
+CREATE OR REPLACE TEMP TABLE snow_steps AS
+WITH rows AS ({_rows(fields, given)}),
+found AS (SELECT s.*, t.sys_id AS known, {count} AS mods{columns}
+          FROM rows s LEFT JOIN snow_matched t ON t.snow_k = s.k),
+compared AS (SELECT s.*{before} FROM found s)
+SELECT r, k, last, known IS NOT NULL AS found, mods, coalesce(known, {named}, {made}) AS sys_id,
+       CASE WHEN known IS NULL AND r = k THEN 'inserted' WHEN {changed} THEN 'updated' ELSE 'ignored' END AS state
+       {after}
+FROM compared s
+""")  # noqa: S608
+    if given:  # of a new record, the first row says it
+        writer.bench.execute(
+            "UPDATE snow_steps SET sys_id = f.sys_id FROM snow_steps f WHERE f.r = snow_steps.k "
+            "AND snow_steps.r <> snow_steps.k AND NOT snow_steps.found"
+        )
+
+
+def _rows(fields: Sequence[Field], given: Field | None) -> str:
+    """Each row with its group, and of rows that are not the first of theirs what the rows before said, as ``p``."""
+    own = [field.column for field in fields] + ([given.column] if given else [])
+    head = ", ".join(["r", "m.snow_k AS k", "r = m.last AS last", "m.own", *own])
+    source = f"FROM {ROWS_TABLE} JOIN snow_members m USING (r)"
+    single = "".join(f", NULL AS p{at}" for at in range(len(fields)))
+    said = "".join(
+        f", {'lag' if field.full else 'last_value'}({field.column}{'' if field.full else ' IGNORE NULLS'}) "
+        f"OVER {'w' if field.full else 'upto'} AS p{at}"
+        for at, field in enumerate(fields)
+    )
+    window = "PARTITION BY m.snow_k ORDER BY r"
+    return (
+        f"SELECT {head}{single} {source} WHERE m.rows = 1 UNION ALL "
+        f"SELECT {head}{said} {source} WHERE m.rows > 1 "
+        f"WINDOW w AS ({window}), upto AS ({window} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    )
+
+
+def _before(task: Task, field: Field) -> str:
+    """SQL of the record's value before a row."""
+    at = task.values.index(field)
+    current = f"nullif(s.c{at}, '')" if field.text else f"s.c{at}"
+    if task.coalesce.copy_empty_fields:
+        return f"CASE WHEN s.r = s.k THEN {current} ELSE s.p{at} END"
+    return f"CASE WHEN s.p{at} IS NULL THEN {current} ELSE {field.value(f's.p{at}')} END"
+
+
+def _given(task: Task, field: Field) -> str:
+    if task.coalesce.copy_empty_fields or field.full:
+        return "true"
+    return f"s.{field.column} IS NOT NULL"
+
+
+def _after(task: Task, field: Field, at: int) -> str:
+    return f"CASE WHEN {_given(task, field)} THEN {field.value(f's.{field.column}')} ELSE s.b{at} END"
+
+
+def _changed(task: Task, field: Field, at: int) -> str:
+    return f"({_given(task, field)} AND {field.value(f's.{field.column}')} IS DISTINCT FROM s.b{at})"
+
+
+def _refuse_sys_ids(writer: Writer, task: Task) -> int:
+    """New records whose rows name a sys_id that another record has. Returns how many rows are refused."""
+    if task.by_sys_id or not any(field.name == "sys_id" for field in task.fields):
+        return 0
+    new = "FROM snow_steps WHERE r = k AND NOT found"
+    writer.bench.execute(f"CREATE OR REPLACE TEMP TABLE snow_named AS SELECT k AS snow_k, sys_id AS key_1 {new}")
+    key = [KeyColumn("sys_id", text=True)]
+    writer.match(Match(task.table, "snow_named", key, (), None, "snow_taken"))
+    query = (
+        "SELECT snow_k AS r, 'sys_id ' || key_1 || ' is another record''s' AS note FROM snow_named "
+        "LEFT JOIN snow_taken USING (snow_k) QUALIFY snow_taken.sys_id IS NOT NULL "
+        "OR row_number() OVER (PARTITION BY key_1 ORDER BY snow_k) > 1"
+    )
+    return mark(writer.bench, query, "error", INVALID_TARGET)
+
+
+def _changes(writer: Writer, task: Task) -> None:
+    shape = task.shape.columns
+    values = [f"a{at} AS {quoted(field.name)}" for at, field in enumerate(task.values)]
+    moment = f"TIMESTAMP {literal(task.now.strftime('%Y-%m-%d %H:%M:%S'))}"
+    touched = [("sys_updated_on", moment), ("sys_mod_count", "mods + changes")]
+    new = [("sys_domain", literal(task.domain or "")), ("sys_created_on", moment), *touched]
+    changes = "JOIN (SELECT k, count_if(state = 'updated') AS changes FROM snow_steps GROUP BY k) USING (k)"
+    for name, columns, where in (
+        ("snow_insert", new, "NOT found"),
+        ("snow_update", touched, "found AND changes > 0"),
+    ):
+        kept = [f"CAST({value} AS {shape[column].type}) AS {column}" for column, value in columns if column in shape]
+        writer.bench.execute(
+            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {', '.join(['sys_id', *values, *kept])} "  # noqa: S608
+            f"FROM snow_steps {changes} WHERE last AND {where}".replace("mods + changes", _count(name))
+        )
+
+
+def _count(name: str) -> str:
+    return "changes" if name == "snow_insert" else "coalesce(mods, 0) + changes"

@@ -1,0 +1,167 @@
+"""A table of a database as the target of an import: a set is applied whole, or not at all, and once."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from snow_assets.config_imports import SYSTEM_COLUMNS, ImportConfig
+from snow_assets.config_models import nearest
+from snow_assets.errors import ConfigError, ImportFailed, TargetRefused
+from snow_assets.imports.coalesce import UNCHANGED, Task, plan
+from snow_assets.imports.coalesce_rows import ROWS_TABLE, load, mapped_types
+from snow_assets.imports.contract import CLEARED, MAPPED, Applied, Counters, MappedSet
+from snow_assets.imports.targets.writer import DECLARED_TYPES, SYSTEM_TYPES, Database, TableShape, Writer
+from snow_assets.pulls.workspace import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class SqlTarget:
+    """A `Target`: the table of one import in a `Database`."""
+
+    def __init__(self, config: ImportConfig, database: Database) -> None:
+        self.config = config
+        self.database = database
+
+    def check(self, fields: pa.Schema) -> None:
+        """Make the table where it is missing, and columns that it lacks if it was made here.
+
+        Raises:
+            ConfigError: the table is somebody's own, and lacks a field, ``sys_id`` or the declared domain.
+        """
+        own = {*MAPPED.names, CLEARED}
+        kept = pa.schema([field for field in fields if field.name not in own])
+        with duckdb.connect() as connection:
+            connection.register("fields", kept.empty_table())
+            types = {row[0]: row[1] for row in connection.execute("DESCRIBE fields").fetchall()}
+        with self.database.writing() as writer:
+            self._prepare(writer, types)
+
+    def applied(self, key: str) -> Applied | None:
+        """What the ledger beside the table says of an import set."""
+        return self.database.remembered(key)
+
+    def apply(self, mapped: MappedSet) -> Applied:
+        """Apply a set in one transaction, under the database's write lock.
+
+        Raises:
+            ConfigError: as `check`.
+            TargetRefused: the database refuses the set; nothing of it is applied.
+            TargetBusy: somebody else holds the database.
+        """
+        with self.database.writing() as writer:
+            before = writer.remembered(mapped.key)
+            if before and not mapped.reprocess:
+                return before
+            try:
+                return self._apply(writer, mapped)
+            except BaseException:
+                mapped.rows.unlink(missing_ok=True)
+                raise
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+    def _apply(self, writer: Writer, mapped: MappedSet) -> Applied:
+        shape = self._prepare(writer, mapped_types(writer.bench, mapped.mapped))
+        domain = self.config.sys_domain if "sys_domain" in shape.columns else None
+        fields = load(writer.bench, mapped.mapped, shape, self.config.coalesce, ())
+        now = datetime.now(UTC)
+        task = Task(mapped, self.config.target.table, shape, fields, self.config.coalesce, domain, now)
+        plan(writer, task)
+        refused = writer.attempt(lambda: _write(writer, task))
+        if refused:
+            raise TargetRefused(refused, key="table", value=task.table, hint=f"nothing of {mapped.key} is applied")
+        applied = Applied(mapped.attempt, _write_rows(writer.bench, mapped))
+        writer.remember(mapped, applied, task.table, self.config.sys_domain)
+        return applied
+
+    def _prepare(self, writer: Writer, types: Mapping[str, str]) -> TableShape:
+        table, declared = self.config.target.table, self.config.target.columns
+        wanted = {
+            name: DECLARED_TYPES[declared[name]] if name in declared else kind
+            for name, kind in types.items()
+            if name not in SYSTEM_COLUMNS
+        }
+        shape = writer.shape(table)
+        if shape is None:
+            system = dict(SYSTEM_TYPES)
+            writer.create(
+                table, {"sys_id": system.pop("sys_id"), "sys_domain": system.pop("sys_domain"), **wanted, **system}
+            )
+        elif missing := {name: kind for name, kind in wanted.items() if name not in shape.columns}:
+            if not shape.made:
+                self._refuse(shape, next(iter(missing)))
+            writer.add_columns(table, missing)
+        shape = writer.shape(table)
+        assert shape is not None  # noqa: S101 - it was made
+        self._check(shape)
+        return shape
+
+    def _check(self, shape: TableShape) -> None:
+        table, place = self.config.target.table, self.database.place
+        if "sys_id" not in shape.columns:
+            hint = f"add a column sys_id of text to the table in {place}, filled with unique values"
+            raise ConfigError("has no column sys_id", key="table", value=table, hint=hint)
+        if self.config.domain and "sys_domain" not in shape.columns:
+            hint = f"add a column sys_domain of text to the table in {place}, or take domain out of the import"
+            raise ConfigError("has no column sys_domain", key="table", value=table, hint=hint)
+
+    def _refuse(self, shape: TableShape, field: str) -> None:
+        near = nearest(field, shape.columns)
+        hint = f"did you mean {near}?" if near else f"its columns: {', '.join(shape.columns)}"
+        raise ConfigError(f"is no column of the table {self.config.target.table}", key="field", value=field, hint=hint)
+
+
+def _write(writer: Writer, task: Task) -> None:
+    new, changed = (_count(writer.bench, name) for name in ("snow_insert", "snow_update"))
+    if new:
+        writer.insert(task.table, "snow_insert")
+    if changed and writer.update(task.table, "snow_update", task.domain) != changed:
+        raise ImportFailed(
+            "records went away, or to another domain, while they were updated", key="table", value=task.table
+        )
+
+
+def _count(bench: duckdb.DuckDBPyConnection, table: str) -> int:
+    row = bench.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
+    return int(row[0]) if row else 0
+
+
+def _write_rows(bench: duckdb.DuckDBPyConnection, mapped: MappedSet) -> Counters:
+    """Write what became of each row, and sync it."""
+    mapped.rows.parent.mkdir(parents=True, exist_ok=True)
+    scratch = mapped.rows.with_suffix(".tmp")
+    bench.execute(f"""
+COPY (SELECT r AS sys_import_row, coalesce(w.state, s.state) AS sys_import_state,
+             CASE WHEN s.state = 'ignored' THEN {literal(UNCHANGED)} ELSE w.note END AS sys_import_state_comment,
+             CAST(w.code AS INTEGER) AS sys_row_error, s.sys_id AS sys_target_sys_id
+      FROM {ROWS_TABLE} w LEFT JOIN snow_steps s USING (r) ORDER BY r)
+TO {literal(str(scratch))} (FORMAT parquet, COMPRESSION zstd)
+""")  # noqa: S608
+    _sync(scratch)
+    scratch.replace(mapped.rows)
+    _sync(mapped.rows.parent)
+    states = bench.execute(
+        f"SELECT coalesce(w.state, s.state), count(*) FROM {ROWS_TABLE} w LEFT JOIN snow_steps s USING (r) GROUP BY ALL"  # noqa: S608
+    ).fetchall()
+    counters = Counters.of_states(dict(states))
+    if counters.accounted != mapped.total:
+        raise ImportFailed(f"{counters.accounted} rows have an outcome", key="import set", value=mapped.key)
+    return counters
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
