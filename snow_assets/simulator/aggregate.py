@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from snow_assets.simulator.access import Access
-from snow_assets.simulator.dictionary import NUMBER_TYPES, exists
+from snow_assets.simulator.dictionary import NUMBER_TYPES
 from snow_assets.simulator.display import shower
 from snow_assets.simulator.operands import converter, getter
 from snow_assets.simulator.query import Query, QueryForbiddenError
@@ -28,7 +28,7 @@ _HAVING: dict[str, Callable[[float, float], bool]] = {
 
 def statistics(access: Access, asked: Asked, table: str) -> Reply:
     """``GET /api/now/stats/{table}``. Row ACLs do not apply: a count may exceed what lists return."""
-    if not exists(table):
+    if not access.store.has(table):
         return failure(400, f"Invalid table {table}")
     knobs = access.knobs
     if {table, "*"} & knobs.denied_aggregates or table in knobs.denied_tables | knobs.closed_tables:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from snow_assets.simulator.dictionary import exists, is_view
-from snow_assets.simulator.generate_platform import choice_entries, column_entry, label_entry
+from snow_assets.simulator.dictionary import is_view, make_table
+from snow_assets.simulator.generate_platform import choice_entries, column_entry, label_entry, table_entries
 from snow_assets.simulator.schema import ColumnDef
 from snow_assets.simulator.store import Row, Store
 
@@ -17,20 +17,34 @@ _DESCRIBING = ("sys_dictionary", "sys_documentation", "sys_choice")
 def add(store: Store, table: str, column: ColumnDef) -> None:
     """Add a column to a table. Raises ValueError where the table defines it already, or it refers to no table."""
     with store.lock:
-        _must_be_a_table(table)
+        _must_be_a_table(store, table)
         own = store.columns.own(table)
         if any(known.name == column.name for known in own):
             raise ValueError(f"{table} has a column {column.name} already")
-        if column.reference and not exists(column.reference):
+        if column.reference and not store.has(column.reference):
             raise ValueError(f"column {column.name} refers to {column.reference}, and there is no such table")
         store.alter(table, store.columns.with_own(table, (*own, column)))
         _describe(store, table, column)
 
 
+def add_table(store: Store, table: str, label: str, parent: str, columns: tuple[ColumnDef, ...]) -> None:
+    """Give the instance a table that extends ``parent``. Raises ValueError where it has one of that name."""
+    with store.lock:
+        if store.has(table):
+            raise ValueError(f"there is a table {table} already")
+        make_table(table, label, parent)
+        store.made.add(table)
+        for kind, row in table_entries(table, label, parent):
+            store.put(kind, row)
+        store.alter(table, store.columns.with_own(table, columns))
+        for column in columns:
+            _describe(store, table, column)
+
+
 def change(store: Store, table: str, name: str, parts: Mapping[str, Any]) -> None:
     """Change parts of a column that the table defines, or the choices of one that it inherits. Raises KeyError."""
     with store.lock:
-        _must_be_a_table(table)
+        _must_be_a_table(store, table)
         own = store.columns.own(table)
         if name not in store.columns.of(table):
             raise KeyError(f"{table}.{name}")
@@ -48,7 +62,7 @@ def change(store: Store, table: str, name: str, parts: Mapping[str, Any]) -> Non
 def drop(store: Store, table: str, name: str) -> None:
     """Remove a column, with its values, from the table that defines it. Raises KeyError where it does not."""
     with store.lock:
-        _must_be_a_table(table)
+        _must_be_a_table(store, table)
         own = store.columns.own(table)
         kept = tuple(known for known in own if known.name != name)
         if len(kept) == len(own):
@@ -57,8 +71,8 @@ def drop(store: Store, table: str, name: str) -> None:
         _replace_rows(store, table, name, _DESCRIBING, ())
 
 
-def _must_be_a_table(table: str) -> None:
-    if not exists(table) or is_view(table):
+def _must_be_a_table(store: Store, table: str) -> None:
+    if not store.has(table) or is_view(table):
         raise ValueError(f"there is no table {table}")
 
 

@@ -14,6 +14,8 @@ from snow_assets.simulator.aggregate import statistics
 from snow_assets.simulator.control import PREFIX, control
 from snow_assets.simulator.fault_kinds import KINDS, LOGIN, Context
 from snow_assets.simulator.formats import as_xml, wanted
+from snow_assets.simulator.import_sets import import_row, imported_row
+from snow_assets.simulator.insert_multiple import insert_multiple
 from snow_assets.simulator.knobs import Account
 from snow_assets.simulator.request_log import Logged
 from snow_assets.simulator.sessions import QueueFullError, Session, Waits
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
     from snow_assets.simulator.instance import Simulator
 
 _TABLE = re.compile(r"^/api/now/(v\d+/)?table/([^/]+)(?:/([^/]+))?/?$")
+_IMPORT = re.compile(r"^/api/now/(v\d+/)?import/([^/]+)(?:/([^/]+))?/?$")
 _STATS = re.compile(r"^/api/now/(?:v\d+/)?stats/([^/]+)/?$")
 _ATTACHMENT = re.compile(r"^/api/now/(?:v\d+/)?attachment(?:/([^/]+)(/file)?)?/?$")
+_LOGGED_BODY = 2_000
 _QUOTA = {"a": "execution_time_500", "b": "execution_time_in_200", "c": "execution_time_broken"}
 
 
@@ -44,6 +48,7 @@ class App:
             return control(self.sim, asked)
         for watcher in self.sim.watchers:
             watcher(asked)
+        self.sim.transforms.tick()
         asked.method = asked.headers.get("x-http-method-override", asked.method).upper()
         if refused := self._front_end(asked):
             return self._finished(asked, refused, None)
@@ -95,8 +100,21 @@ class App:
         form = wanted(asked)
         if not form and "/file" not in asked.path:
             return failure(406, "Not acceptable")
-        reply = self._route(asked, Access(self.sim, account))
+        access = Access(self.sim, account)
+        reply = self._not_done(asked) or self._route(asked, access)
         return as_xml(reply) if form == "xml" and reply.kind != "file" else reply
+
+    def _not_done(self, asked: Asked) -> Reply | None:
+        """The answer to a write that a fault keeps from being done."""
+        match = _TABLE.match(asked.path) or _IMPORT.match(asked.path)
+        if match is None or asked.method in ("GET", "HEAD"):
+            return None
+        pending = Reply(201 if asked.method == "POST" else 200, b'{"result":{}}', kind="write", table=match[2])
+        pending.ids = [match[3]] if match[3] else []
+        return self.sim.faults.instead(asked, pending, self._context(asked, None))
+
+    def _context(self, asked: Asked, session: Session | None) -> Context:
+        return Context(asked, self.sim.clock.timestamp(), self._again(session))
 
     def _route(self, asked: Asked, access: Access) -> Reply:
         reading = asked.method in ("GET", "HEAD")
@@ -106,6 +124,8 @@ class App:
             if not reading:
                 return write_row(access, asked, place, table, sys_id)
             return one_row(access, asked, place, table, sys_id) if sys_id else list_rows(access, asked, place, table)
+        if match := _IMPORT.match(asked.path):
+            return _import(access, asked, Place(match[1] or ""), match[2], match[3])
         if not reading:
             return failure(405, "Method not supported")
         if match := _STATS.match(asked.path):
@@ -119,8 +139,10 @@ class App:
 
     def _finished(self, asked: Asked, reply: Reply, session: Session | None) -> Reply:
         """Apply the quota and the faults that are due, and log the request."""
-        knobs, context = self.sim.knobs, Context(asked, self.sim.clock.timestamp(), self._again(session))
+        knobs, context = self.sim.knobs, self._context(asked, session)
         rows = len(reply.ids)
+        done = reply.kind == "write" and not reply.fault
+        written = tuple(reply.ids) if done else ()
         if reply.delivery.delay > knobs.quota:
             reply.delivery.delay = knobs.quota
             reply = KINDS[_QUOTA[knobs.quota_shape]].apply(reply, context, {})
@@ -128,7 +150,19 @@ class App:
         who = session.account.user_name if session else ""
         name = session.session_id if session else ""
         self.sim.requests.add(
-            Logged(asked.method, asked.path, asked.params, reply.status, rows, name, who, reply.kind, faults)
+            Logged(
+                asked.method,
+                asked.path,
+                asked.params,
+                reply.status,
+                rows,
+                name,
+                who,
+                reply.kind,
+                faults,
+                written,
+                asked.body[:_LOGGED_BODY].decode(errors="replace") if reply.kind == "write" else "",
+            )
         )
         return reply
 
@@ -145,3 +179,14 @@ class App:
         delay, reply.delivery.delay = reply.delivery.delay, 0.0
         if delay > 0:
             self.stopping.wait(delay)
+
+
+def _import(access: Access, asked: Asked, place: Place, staging: str, rest: str | None) -> Reply:
+    """The Import Set API."""
+    if asked.method == "POST" and rest == "insertMultiple":
+        return insert_multiple(access, asked, staging)
+    if asked.method == "POST" and rest is None:
+        return import_row(access, asked, place, staging)
+    if asked.method in ("GET", "HEAD") and rest:
+        return imported_row(access, asked, place, staging, rest)
+    return failure(405, "Method not supported")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snow_assets.simulator.dictionary import exists, family
-from snow_assets.simulator.schema import SCHEMA, Choices, ColumnDef, choice_overrides, columns_of, merged
+from snow_assets.simulator.schema import Choices, ColumnDef, choice_overrides, columns_of, definition, merged
 from snow_assets.simulator.views import VIEWS
 
 
@@ -47,7 +47,7 @@ class Columns:
 
     def own(self, table: str) -> tuple[ColumnDef, ...]:
         """The columns that this very table defines."""
-        return self._own.get(table, SCHEMA[table].columns)
+        return self._own.get(table, definition(table).columns)
 
     def choices(self, table: str) -> Mapping[str, Choices]:
         """The choices that this very table defines for columns that it inherits, by column."""

@@ -9,7 +9,11 @@ lists the columns of ``?table=incident``; ``POST`` with a JSON map such as ``{"n
 adds one, or changes the one of that name; ``DELETE`` with ``&name=u_color`` removes it. ``POST /simulator/log`` with a
 number commits so many further versions of the event log. ``POST /simulator/rows`` with a JSON map such as
 ``{"undelete": "<sys_id>"}`` does what the Table API cannot: ``delete`` (without a log, of ``table``), ``undelete``,
-``reclassify`` (of ``table``, ``into``), ``prune`` (the delete log, before a moment).
+``reclassify`` (of ``table``, ``into``), ``prune`` (the delete log, before a moment). ``POST /simulator/staging_tables``
+with ``{"table": "u_people", "columns": ["login"]}`` makes a staging table, ``POST /simulator/transform_maps`` with
+``source``, ``target``, ``fields``, ``coalesce`` a transform map, both as ``Simulator`` has them. ``GET
+/simulator/imports`` lists the import sets that wait for their transform, ``POST`` with ``{"finish": 2}`` transforms so
+many of them now (``true``: all).
 """
 
 from __future__ import annotations
@@ -19,7 +23,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from snow_assets.simulator.clock import parse_moment
-from snow_assets.simulator.dictionary import exists
 from snow_assets.simulator.faults import describe, read_rules
 from snow_assets.simulator.knobs import configure, described
 from snow_assets.simulator.wire import Asked, Reply, failure, json_reply
@@ -47,8 +50,12 @@ def control(sim: Simulator, asked: Asked) -> Reply:
             return _log(sim, asked)
         case "rows":
             return _rows(sim, asked)
+        case "staging_tables" | "transform_maps" as what:
+            return _made(sim, asked, what)
+        case "imports":
+            return _imports(sim, asked)
         case _:
-            known = "faults, requests, clock, knobs, columns, log, rows"
+            known = "faults, requests, clock, knobs, columns, log, rows, staging_tables, transform_maps, imports"
             return failure(404, "No such control", f"known below /simulator/: {known}")
 
 
@@ -112,6 +119,36 @@ def _rows(sim: Simulator, asked: Asked) -> Reply:
     return json_reply({"done": True})
 
 
+def _made(sim: Simulator, asked: Asked, what: str) -> Reply:
+    """Make a staging table or a transform map."""
+    try:
+        document = json.loads(asked.body or b"null")
+        if not isinstance(document, dict):
+            raise ValueError("a JSON map is wanted")
+        if what == "transform_maps":
+            return json_reply({"sys_id": sim.transform_map(**document)})
+        sim.staging_table(**document)
+    except (ValueError, TypeError, AttributeError) as error:
+        return failure(400, "Invalid table" if what == "staging_tables" else "Invalid map", str(error))
+    return json_reply({"done": True})
+
+
+def _imports(sim: Simulator, asked: Asked) -> Reply:
+    if asked.method == "POST":
+        try:
+            document = json.loads(asked.body or b"null")
+        except ValueError:
+            document = None
+        match document:
+            case {"finish": bool(everything)}:
+                sim.finish_imports(None if everything else 0)
+            case {"finish": int(sets)}:
+                sim.finish_imports(sets)
+            case _:
+                return failure(400, "Invalid deed", "known: finish, with a number of import sets or true")
+    return json_reply({"waiting": sim.transforms.waiting()})
+
+
 def _knobs(sim: Simulator, asked: Asked) -> Reply:
     if asked.method == "POST":
         try:
@@ -126,7 +163,7 @@ def _knobs(sim: Simulator, asked: Asked) -> Reply:
 
 def _columns(sim: Simulator, asked: Asked) -> Reply:
     table, name = asked.params.get("table", ""), asked.params.get("name", "")
-    if not exists(table):
+    if not sim.store.has(table):
         return failure(400, "Invalid table", f"there is no table {table!r}: name one with ?table=")
     try:
         if asked.method == "POST":

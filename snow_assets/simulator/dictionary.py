@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from snow_assets.simulator.schema import SCHEMA, ancestors, descendants, display_column
+from snow_assets.simulator.schema import MADE, SCHEMA, ancestors, descendants, display_column, make
 from snow_assets.simulator.views import VIEWS
 
 NUMBER_TYPES = frozenset({"integer", "longint", "decimal", "float", "percent_complete", "currency", "price"})
@@ -15,8 +15,16 @@ DURATION_TYPES = frozenset({"glide_duration", "timer"})
 
 
 def exists(table: str) -> bool:
-    """Whether the instance has this table or view."""
-    return table in SCHEMA or table in VIEWS
+    """Whether some instance has this table or view; ``Store.has`` knows of one."""
+    return table in SCHEMA or table in VIEWS or table in MADE
+
+
+def make_table(table: str, label: str, parent: str) -> None:
+    """Let there be a table that extends ``parent``; a name that is known is left as it is."""
+    if not exists(table):
+        make(table, label, parent)
+        for known in (family, lineage, root_of, has_classes, title_column):
+            known.cache_clear()
 
 
 def is_view(table: str) -> bool:
@@ -56,5 +64,5 @@ def title_column(table: str) -> str:
 
 def label_of(table: str) -> str:
     """The label of a table, or the name itself where there is no such table."""
-    known = SCHEMA.get(table) or VIEWS.get(table)
+    known = SCHEMA.get(table) or VIEWS.get(table) or MADE.get(table)
     return known.label if known else table

@@ -40,6 +40,11 @@ class Viewer:
     zone: tzinfo
     date_format: str = "yyyy-MM-dd"
 
+    @property
+    def pattern(self) -> str:
+        """How a date is written, in the terms of ``strftime``."""
+        return _DATE_FORMATS.get(self.date_format, "%Y-%m-%d")
+
     def date_time(self, stored: str) -> str:
         """A stored UTC date-time in the viewer's zone and format; text that is none comes back as it is."""
         return date_times(self)(stored)
@@ -49,7 +54,7 @@ class Viewer:
         if self.date_format == "yyyy-MM-dd":
             return stored
         try:
-            return datetime.fromisoformat(stored).strftime(_DATE_FORMATS.get(self.date_format, "%Y-%m-%d"))
+            return datetime.fromisoformat(stored).strftime(self.pattern)
         except ValueError:
             return stored
 
@@ -58,7 +63,7 @@ class Viewer:
 def date_times(viewer: Viewer) -> Callable[[str], str]:
     """The function that shows date-times to a viewer. It converts each hour once, where zones differ by hours."""
     hours: dict[str, str] = {}
-    pattern = _DATE_FORMATS.get(viewer.date_format, "%Y-%m-%d") + " %H:"
+    pattern = f"{viewer.pattern} %H:"
 
     def show(stored: str) -> str:
         known = hours.get(stored[:13])

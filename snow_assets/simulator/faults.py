@@ -10,8 +10,11 @@ What a rule may say, besides its ``kind`` (see ``fault_kinds.KINDS``) and that k
 
 =============  ====================================================================================================
 ``table``      only requests of this table
-``request``    only this kind: ``list``, ``record``, ``count``, ``token``, ``file``, ``other``; any but ``token`` when
-               left out
+``request``    only this kind: ``list``, ``record``, ``count``, ``token``, ``file``, ``write``, ``other``; any but
+               ``token`` when left out
+``write``      true: only requests that write (Table API, imports); false: only others
+``method``     only this verb, or one of a list of them
+``committed``  writes only; false: nothing is written. Otherwise it is written all the same, and the answer is spoiled
 ``path``       only paths that begin so
 ``query``      only a ``sysparm_query`` that holds this text
 ``sys_id``     only pages on which this row would be
@@ -50,9 +53,17 @@ from snow_assets.simulator.wire import Asked, Reply
 
 _MATCHES = frozenset({
     "table", "request", "path", "query", "sys_id", "low", "high", "covers", "offset", "above", "narrow", "fresh",
-    "first", "asks",
+    "first", "asks", "write", "method", "committed",
 })  # fmt: skip
 _RHYTHM = frozenset({"probability", "seed", "after", "every", "times", "lasting"})
+# What leaves a whole answer: it would say of a write that is not done that it is.
+_WHOLE = frozenset({
+    "latency", "drip", "wrong_date", "wrong_link", "numbers", "byte_order_mark", "answered_twice", "gzip_trailing",
+    "content_type", "short_length", "no_last_chunk",
+})  # fmt: skip
+_PAGES = frozenset(
+    {"repeated_page", "foreign_row", "tenfold_page", "shifted_page", "overlapping_page"}
+)  # they ask anew
 _LIST = re.compile(r"\bsys_idIN([^^]*)")
 _BOUND = re.compile(r"sys_id(>=|<=|>|<)([0-9a-zA-Z]+)")
 
@@ -72,9 +83,16 @@ class FaultRule:
         if unknown:
             known = ", ".join(sorted(_MATCHES | _RHYTHM | set(self.kind.parameters)))
             raise ValueError(f"fault {name}: unknown key {min(unknown)!r}; known: {known}")
+        if not self.committed and (name in _WHOLE or self.document.get("write") is False):
+            raise ValueError(f"fault {name}: committed: false is for writes, and for answers that are none")
         self._random = random.Random(self.document.get("seed", 0))
         self._lock = threading.Lock()
         self._began = 0.0  # when it first hit
+
+    @property
+    def committed(self) -> bool:
+        """Whether the write that is hit is done all the same."""
+        return self.document.get("committed", True) is not False
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -107,8 +125,13 @@ class FaultRule:
         wanted = rule.get("request")
         if (reply.kind != wanted) if wanted else (reply.kind == "token"):
             return False
+        if reply.kind == "write" and self.kind.name in _PAGES:
+            return False
         query = asked.params.get("sysparm_query", "")
         checks: dict[str, Callable[[Any], bool]] = {
+            "committed": lambda value: reply.kind == "write",
+            "write": lambda value: (reply.kind == "write") is value,
+            "method": lambda value: asked.method in ([value] if isinstance(value, str) else value),
             "table": lambda value: reply.table == value,
             "path": asked.path.startswith,
             "query": lambda value: value in query,
@@ -177,9 +200,20 @@ class Faults:
 
     def apply(self, asked: Asked, reply: Reply, context: Context) -> tuple[Reply, str]:
         """The answer after the faults that are due, and their kinds joined by commas."""
+        if reply.fault:
+            return reply, reply.fault
+        return self._spoiled(asked, reply, context, committed=True)
+
+    def instead(self, asked: Asked, pending: Reply, context: Context) -> Reply | None:
+        """The answer to a write that a fault keeps from being done; ``pending`` is what it would have been."""
+        reply, names = self._spoiled(asked, pending, context, committed=False)
+        reply.fault = names
+        return reply if names else None
+
+    def _spoiled(self, asked: Asked, reply: Reply, context: Context, *, committed: bool) -> tuple[Reply, str]:
         names = []
         for rule in self.rules() if self._rules else ():
-            if rule.due(asked, reply):
+            if rule.committed is committed and rule.due(asked, reply):
                 names.append(rule.kind.name)
                 reply = rule.kind.apply(reply, context, rule.parameters)
         return reply, ",".join(names)

@@ -93,6 +93,13 @@ def _dictionary(table: TableDef) -> list[Row]:
     return [head, *(column_entry(table.name, column) for column in table.columns)]
 
 
+def table_entries(table: str, label: str, parent: str) -> list[tuple[str, Row]]:
+    """The rows that describe a table itself, each with its class; those of its columns are ``column_entry``."""
+    made = TableDef(table, label, parent, ())
+    return [("sys_db_object", _db_object(made)), ("sys_dictionary", _dictionary(made)[0]),
+            ("sys_documentation", _documentation(made)[0])]  # fmt: skip
+
+
 def column_entry(table: str, column: ColumnDef) -> Row:
     """The row of sys_dictionary of a column that ``table`` defines."""
     return _metadata(

@@ -11,14 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from snow_assets.simulator import altering, undoing
+from snow_assets.simulator import altering, transform_maps, undoing
 from snow_assets.simulator.app import App
 from snow_assets.simulator.clock import Clock, meanwhile
 from snow_assets.simulator.event_log import EventLog, late_by
 from snow_assets.simulator.faults import Faults
 from snow_assets.simulator.generate import generate
+from snow_assets.simulator.import_sets import Imports
+from snow_assets.simulator.insert_multiple import Transforms
+from snow_assets.simulator.key_index import Indexes
 from snow_assets.simulator.knobs import Knobs
 from snow_assets.simulator.oauth import Tokens
+from snow_assets.simulator.records import Numbers
 from snow_assets.simulator.replay import Replay
 from snow_assets.simulator.request_log import RequestLog
 from snow_assets.simulator.schema import ColumnDef
@@ -69,6 +73,10 @@ class Simulator:
             data = generate(dict(rows or {}), seed, self.clock.now())
         self.store = Store(data, self.clock, self.knobs.collation)
         self.store.unlogged = lambda table: table in self.knobs.unlogged_deletes
+        self.indexes = Indexes(self.store)
+        self.numbers = Numbers(self.store)
+        self.imports, self.transforms = Imports(self), Transforms(self)
+        transform_maps.install(self.store)
         self._replay = Replay(log, self.store, self.clock, log.position(begin) if log else 0)
         self.shapes = Shapes(self.store, self.knobs.cache_bytes)
         self.faults = Faults()
@@ -159,8 +167,36 @@ class Simulator:
         """Remove a column with its values from the table that defines it. KeyError where it does not."""
         altering.drop(self.store, table, name)
 
+    def staging_table(self, table: str, columns: Iterable[str] | Mapping[str, str], label: str = "") -> None:
+        """Make a staging table of text columns, by name or as a map of names to labels. ValueError: it is there."""
+        transform_maps.add_staging_table(self.store, table, columns, label)
+
+    def transform_map(
+        self,
+        source: str,
+        target: str,
+        fields: Mapping[str, str | Mapping[str, Any]],
+        *,
+        coalesce: Iterable[str] = (),
+        name: str = "",
+        **settings: Any,
+    ) -> str:
+        """Make a transform map; returns its sys_id. ValueError names what is wrong, and nothing is made.
+
+        ``fields`` says of each column of ``target`` which column of the staging table ``source`` it takes, or, as a
+        map, more of its field map: ``source_field``, ``choice_action``, ``reference_value_field``,
+        ``coalesce_case_sensitive``, ``coalesce_empty_fields``. ``coalesce`` names columns of ``target``; ``settings``
+        are columns of ``sys_transform_map``: ``order``, ``active``, ``copy_empty_fields``, ...
+        """
+        return transform_maps.add_map(self.store, source, target, fields, coalesce, name, **settings)
+
+    def finish_imports(self, sets: int | None = None) -> int:
+        """Transform so many of the waiting import sets now (all when None), due or not; returns how many were."""
+        return self.transforms.finish(sets)
+
     def rows(self, table: str) -> list[Row]:
         """The stored rows that a query of ``table`` could see, ordered by sys_id."""
+        self.transforms.tick()
         with self.store.lock:
             known = self.store.rows_of(table)
             return [known[one] for one in self.store.view(table).ids]

@@ -89,6 +89,26 @@ class Knobs:
     late_commits: float = 0.0  # share of an event log's versions that are committed late; read at the start, as is
     late_seconds: float = 300.0  # how late at most
 
+    # Writing.
+    max_content_length: int = 10_485_760  # of a body
+    large_body_status: int = 400  # or 413, as front ends have it
+    unknown_choices: Literal["reject", "accept"] = "reject"  # glide.rest.choice.allow_non_existing_value
+    mandatory_fields: dict[str, set[str]] = field(default_factory=dict)  # data policies: table -> columns
+    read_only_tables: set[str] = field(default_factory=set)  # writes answer 403
+    latency_of_write: float = 0.0  # of every write, besides ``latency`` (a real instance: 0.1 to 2)
+
+    # Import sets.
+    denied_imports: set[str] = field(default_factory=set)  # staging tables: an empty 201, and nothing staged
+    imports_serialized: bool = True  # False: rows that coalesce may be inserted twice by two callers at once
+    insert_multiple_asynchronous: bool = True
+    insert_multiple_keys: Literal["labels", "names"] = "labels"
+    load_seconds: float = 0.0  # how long a set of insertMultiple is loading
+    transform_seconds: float = 0.0  # and how long its transform takes
+    transform_seconds_per_row: float = 0.0
+    hold_transforms: bool = False  # none starts until it is told to
+    transform_stops_after: int = 0  # rows: as a node that dies; the rest stays pending; 0: off
+    import_days: int = 7  # staged rows are cleaned up after
+
     # Queries.
     collation: CollationName = "nocase"  # how sys_ids compare and sort; read once, when the instance starts
     invalid_terms: Literal["drop", "no_rows", "forbid_403"] = "drop"
@@ -129,6 +149,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "rate_rules": lambda rules: [RateRule(**rule) for rule in rules],
     "hidden_fields": lambda tables: {table: set(names) for table, names in tables.items()},
     "query_acls": lambda tables: {table: set(names) for table, names in tables.items()},
+    "mandatory_fields": lambda tables: {table: set(names) for table, names in tables.items()},
+    "read_only_tables": set,
+    "denied_imports": set,
     "denied_tables": set,
     "closed_tables": set,
     "denied_aggregates": set,

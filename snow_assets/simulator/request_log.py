@@ -11,7 +11,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """One answered request. ``rows``: sys_ids on the page; ``fault``: the kinds of fault that were applied."""
+    """One answered request. ``rows``: sys_ids on the page; ``fault``: the kinds of fault that were applied.
+
+    Of a write, ``written`` are the sys_ids that were written, whatever was answered (of an import, the staged row or
+    the import set), and ``body`` is how the request's body begins.
+    """
 
     method: str
     path: str
@@ -22,6 +26,8 @@ class Logged:
     user: str
     kind: str
     fault: str = ""
+    written: tuple[str, ...] = ()
+    body: str = ""
 
     @property
     def query(self) -> str:

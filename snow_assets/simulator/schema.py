@@ -1,7 +1,7 @@
 """The tables of the simulated instance: names, types, labels, references, choices and inheritance.
 
-The tables themselves are written down as text in ``schema_task``, ``schema_cmdb`` and ``schema_platform``, one column
-a line::
+The tables themselves are written down as text in ``schema_task``, ``schema_cmdb``, ``schema_platform`` and
+``schema_imports``, one column a line::
 
     caller_id | reference | Caller | >sys_user
     priority  | integer   | Priority | =priority
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TypeAlias
 
-from snow_assets.simulator import schema_cmdb, schema_platform, schema_task
+from snow_assets.simulator import schema_cmdb, schema_imports, schema_platform, schema_task
 
 Choices: TypeAlias = tuple[tuple[str, str], ...]  # (value, label) pairs in order
 
@@ -70,6 +70,12 @@ class TableDef:
     columns: tuple[ColumnDef, ...]
 
 
+def definition(table: str) -> TableDef:
+    """A table of the schema, or one that was made while an instance ran. Raises KeyError."""
+    known = SCHEMA.get(table)
+    return known if known is not None else MADE[table]
+
+
 def columns_of(table: str) -> tuple[ColumnDef, ...]:
     """All columns of a table, the oldest ancestor's first. Raises KeyError for an unknown table."""
     return _columns_of(table)
@@ -78,10 +84,10 @@ def columns_of(table: str) -> tuple[ColumnDef, ...]:
 def ancestors(table: str) -> tuple[str, ...]:
     """The tables that this one extends, nearest first."""
     found: list[str] = []
-    parent = SCHEMA[table].parent
+    parent = definition(table).parent
     while parent is not None:
         found.append(parent)
-        parent = SCHEMA[parent].parent
+        parent = definition(parent).parent
     return tuple(found)
 
 
@@ -112,20 +118,26 @@ def display_column(table: str) -> str:
     The nearest class wins, as in the dictionary: its own mark first, then its ancestors'.
     """
     for name in (table, *ancestors(table)):
-        for column in SCHEMA[name].columns:
+        for column in definition(name).columns:
             if column.display:
                 return column.name
     return "sys_id"
 
 
+def make(table: str, label: str, parent: str) -> None:
+    """Let there be a table ``table`` that extends ``parent``. Its columns are each instance's own."""
+    MADE[table] = TableDef(table, label, parent, ())
+    _descendants.cache_clear()
+
+
 @cache
 def _columns_of(table: str) -> tuple[ColumnDef, ...]:
-    return merged(table, lambda name: SCHEMA[name].columns, choice_overrides)
+    return merged(table, lambda name: definition(name).columns, choice_overrides)
 
 
 @cache
 def _descendants(table: str) -> tuple[str, ...]:
-    return tuple(name for name in SCHEMA if table in ancestors(name))
+    return tuple(name for name in (*SCHEMA, *MADE) if table in ancestors(name))
 
 
 def _choices(text: str) -> Choices:
@@ -167,14 +179,14 @@ def _tables(text: str) -> Iterator[TableDef]:
         yield TableDef(name, label.strip(), parent or None, tuple(own))
 
 
-_CHOICES = {
-    name: _choices(text) for part in (schema_task, schema_cmdb, schema_platform) for name, text in part.CHOICES.items()
-}
+_PARTS = (schema_task, schema_cmdb, schema_platform, schema_imports)
+_CHOICES = {name: _choices(text) for part in _PARTS for name, text in part.CHOICES.items()}
 
 # A child may have its own set of choices for a column that it inherits.
 _OVERRIDES: dict[str, dict[str, str]] = schema_task.CHOICE_OVERRIDES
 
-SCHEMA: dict[str, TableDef] = {
-    table.name: table for part in (schema_task, schema_cmdb, schema_platform) for table in _tables(part.TABLES)
-}
+SCHEMA: dict[str, TableDef] = {table.name: table for part in _PARTS for table in _tables(part.TABLES)}
 """Every table of the instance, parents before children within a family."""
+
+MADE: dict[str, TableDef] = {}
+"""Tables that instances of this process were given while they ran: which of them has which, its ``Store`` knows."""

@@ -17,7 +17,16 @@ from typing import TypeAlias
 from snow_assets.simulator.clock import Clock
 from snow_assets.simulator.collation import COLLATIONS, Collate, CollationName
 from snow_assets.simulator.columns import Columns
-from snow_assets.simulator.dictionary import exists, family, has_classes, is_view, lineage, root_of, title_column
+from snow_assets.simulator.dictionary import (
+    exists,
+    family,
+    has_classes,
+    is_view,
+    lineage,
+    root_of,
+    title_column,
+)
+from snow_assets.simulator.schema import MADE
 from snow_assets.simulator.views import VIEWS
 
 Row: TypeAlias = Mapping[str, str]
@@ -57,6 +66,7 @@ class Store:
         self.on_row: list[Callable[[str, str, Row | None], None]] = []  # with its class, sys_id and new version
         self.unlogged: Callable[[str], bool] = lambda table: False  # whether a class's deletions leave no trace
         self.graves: dict[str, tuple[str, Row]] = {}  # deleted rows by sys_id, with their class
+        self.made: set[str] = set()  # tables that it was given while it ran
         self._rows: dict[str, dict[str, Row]] = {}
         self._views: dict[str, View] = {}
         self._joined: dict[str, tuple[int, dict[str, Row], View]] = {}  # database views, by generation
@@ -75,6 +85,10 @@ class Store:
             into.update((row["sys_id"], row) for row in rows)
 
     # -- reading ------------------------------------------------------------------------------------------------
+
+    def has(self, table: str) -> bool:
+        """Whether this instance has the table or view."""
+        return table in self.made if table in MADE else exists(table)
 
     def class_of(self, table: str, row: Row) -> str:
         """The real class of a row found in ``table``."""
@@ -157,7 +171,7 @@ class Store:
 
     def insert(self, table: str, row: Row, user: str = "admin") -> str:
         """Add a row of class ``table``; system columns that it lacks are filled in. Returns its sys_id."""
-        if not exists(table):
+        if not self.has(table):
             raise KeyError(table)
         with self.lock:
             now = self.clock.stored()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from snow_assets.simulator.access import Access
-from snow_assets.simulator.dictionary import exists, is_view
+from snow_assets.simulator.dictionary import is_view
 from snow_assets.simulator.query import Query, QueryForbiddenError, read_pairs, read_query
 from snow_assets.simulator.select import select
 from snow_assets.simulator.shape import Form, Mode, Shape
@@ -33,7 +33,7 @@ class Place:
 
 def list_rows(access: Access, asked: Asked, place: Place, table: str) -> Reply:
     """``GET /api/now/table/{table}``."""
-    if not exists(table):
+    if not access.store.has(table):
         return failure(400, f"Invalid table {table}")
     if table in access.knobs.closed_tables:
         return failure(403, "User Not Authorized", "Failed API level ACL Validation")
@@ -68,7 +68,7 @@ def list_rows(access: Access, asked: Asked, place: Place, table: str) -> Reply:
 
 def one_row(access: Access, asked: Asked, place: Place, table: str, sys_id: str) -> Reply:
     """``GET /api/now/table/{table}/{sys_id}``."""
-    if not exists(table):
+    if not access.store.has(table):
         return failure(400, f"Invalid table {table}")
     row = None if is_view(table) else access.store.find(table, sys_id)
     if row is None or access.hides(table, sys_id) or table in access.knobs.denied_tables:

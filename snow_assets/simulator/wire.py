@@ -70,12 +70,13 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     cookies: list[str] = field(default_factory=list)
     close: bool = False
-    kind: str = "other"  # list, record, count, token, file, other
+    kind: str = "other"  # list, record, count, token, file, write, other
     table: str = ""
     records: list[bytes] | None = None
     ids: list[str] = field(default_factory=list)
     delivery: Delivery = field(default_factory=Delivery)
     cells: int = 0
+    fault: str = ""  # the kinds of fault that kept it from being done
 
     def finish(self) -> None:
         """Put a list's records together as its body."""
