@@ -110,7 +110,7 @@ class Environment:
             ConfigError: it is not a local folder.
         """
         own = self.get("SNOW_IMPORTS_DIR")
-        place = own if own else f"{self.data_dir}/import-sets"
+        place = own or f"{self.data_dir}/import-sets"
         scheme, slashes, rest = place.partition("://")
         if not slashes:
             return self._path(place)
