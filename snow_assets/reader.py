@@ -59,7 +59,7 @@ def rows_of(
             message, hint = f"pull {landing.pull} has no such column", _some(dataset.fields)
             raise ConfigError(message, key="columns", value=field, hint=hint)
     table = _table(landing, dataset.files, fields)
-    return _flatten(table) if flat else table
+    return flattened(table) if flat else table
 
 
 def records_of(landing: Landing, dataset: Dataset) -> Iterator[dict[str, Any]]:
@@ -240,7 +240,8 @@ def _view(
     connection.execute(f"CREATE VIEW {quoted(view)} AS SELECT {chosen} FROM {source}")  # noqa: S608
 
 
-def _flatten(table: pa.Table) -> pa.Table:
+def flattened(table: pa.Table) -> pa.Table:
+    """Two text columns for each struct: its value under its name, and the display value."""
     taken = set(table.column_names)
     columns: dict[str, Any] = {}
     for name in table.column_names:

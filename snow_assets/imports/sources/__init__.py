@@ -10,12 +10,22 @@ from snow_assets.config_import_source import SourceConfig
 from snow_assets.config_imports import ImportConfig
 from snow_assets.imports.sources.base import Source
 from snow_assets.imports.sources.csv_files import CsvSource
+from snow_assets.imports.sources.excel import ExcelSource
 from snow_assets.imports.sources.files import check_needed
+from snow_assets.imports.sources.jsonl import JsonLinesSource
+from snow_assets.imports.sources.parquet import ParquetSource
+from snow_assets.imports.sources.pull import PullSource
+from snow_assets.imports.sources.sql import sql_source
 
 __all__ = ["Source", "needed_columns", "open_source"]
 
 _SOURCES: Final[Mapping[str, Callable[[SourceConfig, Environment], Source]]] = {
     "csv": CsvSource,
+    "jsonl": JsonLinesSource,
+    "parquet": ParquetSource,
+    "excel": ExcelSource,
+    "sql": sql_source,
+    "pull": PullSource,
 }
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -12,6 +15,7 @@ from snow_assets.config_import_source import SourceConfig
 from snow_assets.imports.contract import STAGED
 from snow_assets.imports.sources.rejects import Bad, Rejects
 
+Batches: TypeAlias = Generator[pa.Table, None, None]
 PLACE = (STAGED.field("sys_import_file"), STAGED.field("sys_import_line"))
 
 
@@ -24,13 +28,32 @@ class Source(ABC):
     def __init__(self, config: SourceConfig) -> None:
         self._config = config
         self._rejects = Rejects(config.bad_rows)
+        self._running: Batches | None = None
 
-    @abstractmethod
     def batches(self) -> Iterator[pa.Table]:
         """The rows in the order of the source: ``sys_import_file``, ``sys_import_line``, and then ``columns``.
 
-        Raises ``SourceError`` where it cannot be read on, and for a bad row where ``bad_rows`` is ``fail``.
+        One batch at least, which may be empty; each is read while the one before is used. Raises ``SourceError`` where
+        it cannot be read on, and for a bad row where ``bad_rows`` is ``fail``.
         """
+        self._running = self._some()
+        return self._running
+
+    def _some(self) -> Batches:
+        empty = True
+        for batch in _ahead(self._batches()):
+            empty = False
+            yield batch
+        if empty:
+            yield with_place(self.schema.empty_table(), None, None)
+
+    @abstractmethod
+    def _batches(self) -> Batches: ...
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The types of ``columns``: text."""
+        return pa.schema([(name, pa.string()) for name in self.columns])
 
     def rejected(self) -> pa.Table:
         """The rows that could not be read (`contract.ERRORS`), known after the batches: the first of them."""
@@ -41,8 +64,10 @@ class Source(ABC):
         """How many they are."""
         return self._rejects.count
 
-    def close(self) -> None:  # noqa: B027
-        """Let go of what is open."""
+    def close(self) -> None:
+        """Stop reading, and let go of what is open."""
+        if self._running is not None:
+            self._running.close()
 
 
 class FileSource(Source):
@@ -53,17 +78,25 @@ class FileSource(Source):
         self._paths = paths
         self.files = tuple(paths)
 
-    def batches(self) -> Iterator[pa.Table]:
-        """The rows of the first file, of the second, ..."""
+    def _batches(self) -> Batches:
         for name, path in self._paths.items():
             yield from self._batches_of(name, path)
 
     @abstractmethod
-    def _batches_of(self, name: str, path: Path) -> Iterator[pa.Table]: ...
+    def _batches_of(self, name: str, path: Path) -> Batches: ...
 
     def _reject(self, name: str, bad: Iterable[Bad]) -> None:
         for each in bad:
             self._rejects.add(name, each)
+
+
+def _ahead(items: Batches) -> Batches:
+    """The batches; a thread makes the next one meanwhile."""
+    with closing(items), ThreadPoolExecutor(1, thread_name_prefix="source") as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def with_place(table: pa.Table, file: str | None, lines: pa.Array | None) -> pa.Table:

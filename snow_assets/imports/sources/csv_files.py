@@ -13,9 +13,9 @@ import pyarrow.csv as pa_csv
 from snow_assets.config import Environment
 from snow_assets.config_import_source import SourceConfig
 from snow_assets.errors import ConfigError
-from snow_assets.imports.sources.base import FileSource, with_place
+from snow_assets.imports.sources.base import Batches, FileSource, with_place
 from snow_assets.imports.sources.csv_records import UNDECODABLE, Dialect, Records, of_parts, records
-from snow_assets.imports.sources.files import check_columns, files_of, same_columns
+from snow_assets.imports.sources.files import check_columns, files_of, named, same_columns
 from snow_assets.imports.sources.rejects import Bad
 from snow_assets.imports.sources.text import check_beginning, check_encoding, utf8_chunks
 
@@ -43,7 +43,7 @@ class CsvSource(FileSource):
             first = found.lines[0].as_py() if len(found.lines) else None
             if found.bad and (first is None or found.bad[0].line < first):
                 raise ConfigError(f"{found.bad[0].message} (line {found.bad[0].line})", key="source.csv", value=name)
-            header = _named(self._values(found.data[: found.ends[0].as_py()]))
+            header = named(self._values(found.data[: found.ends[0].as_py()]))
             if any("\0" in column for column in header):
                 hint = "perhaps source.encoding is another: utf-16-le, utf-16-be"
                 raise ConfigError("its header has NUL characters", key="source.csv", value=name, hint=hint)
@@ -60,7 +60,7 @@ class CsvSource(FileSource):
         delimiter, quote = self._dialect.delimiter.decode(), self._dialect.quote.decode()
         return pa_csv.ParseOptions(delimiter=delimiter, quote_char=quote, newlines_in_values=True)
 
-    def _batches_of(self, name: str, path: Path) -> Iterator[pa.Table]:
+    def _batches_of(self, name: str, path: Path) -> Batches:
         header = self._headers[name]
         waiting = True  # for the header
         for found in records(utf8_chunks(path, name, self._encoding), self._dialect):
@@ -133,8 +133,3 @@ def _dialect(config: SourceConfig) -> Dialect:
     if config.delimiter == config.quote:
         raise ConfigError("is the quote, too", key="source.delimiter", value=config.delimiter)
     return Dialect(config.delimiter.encode(), config.quote.encode())
-
-
-def _named(header: Sequence[str]) -> list[str]:
-    """The names of the columns; one that has none is called by its place."""
-    return [name if name.strip() else f"column_{number}" for number, name in enumerate(header, 1)]

@@ -23,6 +23,7 @@ UNCLOSED: Final = "a quote is opened that is never closed"
 MISPLACED: Final = "a quote stands inside a value, or something after the quote that closes one"
 UNDECODABLE: Final = "holds bytes that are not of the encoding"
 _BREAK: Final = re.compile(rb"\r\n?|\n")
+_LONE: Final = re.compile(rb"\r(?!\n)")
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,17 @@ class Dialect:
     @cached_property
     def placed(self) -> re.Pattern[bytes]:
         """As far as quotes are in their places."""
+        return self._placed(b"[^Q]")
+
+    @cached_property
+    def within_lines(self) -> re.Pattern[bytes]:
+        """As far as they are, and no line breaks are between them."""
+        return self._placed(rb"[^Q\r\n]")
+
+    def _placed(self, quoted: bytes) -> re.Pattern[bytes]:
         edge = rb"[^%s\r\n]" % re.escape(self.delimiter)
-        text = rb"(?:[^Q]*+(?:(?<!EDGE)Q[^Q]*+(?:QQ[^Q]*+)*+Q(?!EDGE))?+)*+"
-        return re.compile(text.replace(b"EDGE", edge).replace(b"Q", re.escape(self.quote)))
+        text = rb"(?:[^Q]*+(?:(?<!EDGE)QTEXT*+(?:QQTEXT*+)*+Q(?!EDGE))?+)*+"
+        return re.compile(text.replace(b"EDGE", edge).replace(b"TEXT", quoted).replace(b"Q", re.escape(self.quote)))
 
     @cached_property
     def record(self) -> re.Pattern[bytes]:
@@ -102,11 +111,12 @@ def _with_last(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
 def _cut(data: bytes, dialect: Dialect, line: int, *, last: bool) -> tuple[Records, int, int]:
     """The records at the beginning of ``data``, the bytes that they take, and the line breaks in these."""
     breaks = _breaks(data)
-    outside = _outside(data, dialect, breaks)
+    plain = bool(len(breaks)) and _reaches(dialect.within_lines, data, breaks[-1].as_py() + 1)
+    outside = _all(breaks) if plain else _outside(data, dialect, breaks)
     last_breaks = breaks.take(outside)
     used = last_breaks[-1].as_py() + 1 if len(outside) else 0
-    matched = dialect.placed.match(data, 0, used)
-    if (last and used < len(data)) or (not used and len(data) > MAX_RECORD) or not matched or matched.end() < used:
+    placed = plain or _reaches(dialect.placed, data, used)
+    if not placed or (last and used < len(data)) or (not used and len(data) > MAX_RECORD):
         return _one_by_one(data, dialect, line, last=last)
     if not used:
         return of_parts([], [], []), 0, 0
@@ -120,6 +130,11 @@ def _cut(data: bytes, dialect: Dialect, line: int, *, last: bool) -> tuple[Recor
 
 def _bytes(data: bytes) -> pa.Array:
     return pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)])
+
+
+def _reaches(pattern: re.Pattern[bytes], data: bytes, end: int) -> bool:
+    found = pattern.match(data, 0, end)
+    return found is not None and found.end() == end
 
 
 def _is(data: pa.Array, byte: bytes) -> pa.Array:
@@ -136,7 +151,7 @@ def _breaks(data: bytes) -> pa.Array:
     """Where lines end: at LF, or at a CR that no LF follows."""
     found = _bytes(data)
     ends = _is(found, b"\n")
-    if data.count(b"\r") != data.count(b"\r\n"):
+    if _LONE.search(data):
         followed = pa.concat_arrays([ends[1:], pa.array([False])])
         ends = pc.or_(ends, pc.and_not(_is(found, b"\r"), followed))
     return pc.indices_nonzero(ends)
@@ -144,11 +159,13 @@ def _breaks(data: bytes) -> pa.Array:
 
 def _outside(data: bytes, dialect: Dialect, breaks: pa.Array) -> pa.Array:
     """Which of the breaks are outside of quotes, if all quotes are in their places: those behind pairs of them."""
-    if dialect.quote not in data:
-        return pc.indices_nonzero(pa.repeat(pa.scalar(True), len(breaks)))
     quotes = pc.cumulative_sum(pc.cast(_is(_bytes(data), dialect.quote), pa.int8()))  # wraps: only the last bit counts
     odd = pc.bit_wise_and(quotes.take(breaks), pa.scalar(1, pa.int8()))
     return pc.indices_nonzero(pc.equal(odd, pa.scalar(0, pa.int8())))
+
+
+def _all(breaks: pa.Array) -> pa.Array:
+    return pc.indices_nonzero(pa.repeat(pa.scalar(True), len(breaks)))
 
 
 def _one_by_one(data: bytes, dialect: Dialect, line: int, *, last: bool) -> tuple[Records, int, int]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+
 from snow_assets.config import Environment
 from snow_assets.config_models import nearest
 from snow_assets.errors import ConfigError, SourceError
@@ -54,9 +56,14 @@ def reading(name: str) -> Iterator[None]:
     """Turn a fault while rows are read into a ``SourceError`` that names the file."""
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except (OSError, pa.ArrowException) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "its data are damaged"
         raise SourceError(f"cannot be read: {reason}", key="source", value=name) from error
+
+
+def named(header: Sequence[str]) -> list[str]:
+    """The names of the columns; one that has none is called by its place."""
+    return [name if name.strip() else f"column_{number}" for number, name in enumerate(header, 1)]
 
 
 def check_columns(columns: Sequence[str], where: str) -> None:
