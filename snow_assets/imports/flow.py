@@ -97,7 +97,7 @@ def finish(config: ImportConfig, workspace: Workspace, load_id: str) -> Finished
         raise ConfigError(f"was cancelled: {load.error}", key="load", value=f"{config.name}/{load_id}", hint=hint)
     failed = {each.partition_key: each.job.error for each in sets if each.job is not None and each.job.state == "error"}
     wrong = _miscounted(load, sets, failed)
-    counters = sum((each.run.counters for each in sets if _counts(each) and each.run), Counters())
+    counters = counted(sets)
     error = "; ".join([*wrong, *(f"import set {key}: {why}" for key, why in failed.items())])
     if load.state == "loaded":
         load = workspace.books.finish(load, "error" if error else "processed", error)
@@ -112,8 +112,10 @@ def finish(config: ImportConfig, workspace: Workspace, load_id: str) -> Finished
     return Finished(load, counters, failed, released)
 
 
-def _counts(record: SetRecord) -> bool:
-    return record.job is not None and record.job.state == "completed"
+def counted(sets: Iterable[SetRecord]) -> Counters:
+    """The counters of the sets that are applied."""
+    runs = (each.run for each in sets if each.job is not None and each.job.state == "completed")
+    return sum((run.counters for run in runs if run is not None), Counters())
 
 
 def _miscounted(load: LoadRecord, sets: list[SetRecord], failed: dict[str, str]) -> list[str]:
@@ -268,10 +270,10 @@ def resume(
         LoadUnfinished: another run is at it.
     """
     config, load = workspace.config(name), workspace.load(name, load_id)
-    _check_newest(workspace, load, force)
-    if load.context and load.state == "error":
-        hierarchy.reopen(workspace.books, load.context, name)
+    check_newest(workspace, load, force)
     if load.state == "loading" or (load.state == "error" and load.load_completed is None):
+        if load.context and load.state == "error":
+            hierarchy.reopen(workspace.books, load.context, name)
         first = _run_one(workspace, config, None, False, on_progress)
     else:
         first = _go_on(workspace, config, load, set_nos, on_progress)
@@ -286,12 +288,20 @@ def _go_on(
     on_progress: OnProgress | None,
 ) -> Finished:
     if load.state == "error":
-        load = workspace.books.reopen(load)
-        if load.context:
-            hierarchy.start(workspace.books, load.context, load)
+        load = reopen_to_resume(workspace, load)
     if load.state == "loaded":
         _transform_all(workspace, config, load, set_nos, "resuming", on_progress)
     return _finished(workspace, config, load)
+
+
+def reopen_to_resume(workspace: Workspace, load: LoadRecord) -> LoadRecord:
+    """Make a load that ended in error ready for its sets that failed; `transform` then runs them."""
+    if load.context:
+        hierarchy.reopen(workspace.books, load.context, load.name)
+    opened = workspace.books.reopen(load)
+    if load.context:
+        hierarchy.start(workspace.books, load.context, opened)
+    return opened
 
 
 def reprocess(
@@ -310,7 +320,7 @@ def reprocess(
         LoadUnfinished: the load is not finished.
     """
     config, load = workspace.config(name), workspace.load(name, load_id)
-    _check_newest(workspace, load, force)
+    check_newest(workspace, load, force)
     reopened = reopen_to_reprocess(workspace, load, set_nos)
     _transform_all(workspace, config, reopened, set_nos, "reprocessing", on_progress)
     return _finished(workspace, config, reopened)
@@ -351,7 +361,8 @@ def _finished(workspace: Workspace, config: ImportConfig, load: LoadRecord) -> F
     return finish(config, workspace, load.load_id)
 
 
-def _check_newest(workspace: Workspace, load: LoadRecord, force: bool) -> None:
+def check_newest(workspace: Workspace, load: LoadRecord, force: bool) -> None:
+    """Raise ``ConfigError`` where a newer load has run, unless forced: old values would be put over its."""
     newest = workspace.load(load.name)
     if newest.number == load.number or force:
         return

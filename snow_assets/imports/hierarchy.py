@@ -6,7 +6,6 @@ import is released once, when all transformer jobs of the import before it have 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
@@ -19,15 +18,6 @@ from snow_assets.imports.books_records import LoadRecord
 from snow_assets.imports.tables import CONTEXTS, EXECUTIONS, LOADS, PLANS
 
 DEAD = ("loading", "cancelled", "error")  # states of a load whose execution may be taken up by another load
-
-
-@dataclass(frozen=True)
-class Released:
-    """An import that may start: the one before it in the plan of its context is finished."""
-
-    context: str
-    position: int
-    name: str
 
 
 def enter(books: Books, settings: ImportSettings, name: str, *, new: bool = False) -> str:
@@ -104,22 +94,6 @@ def reopen(books: Books, context: str, name: str) -> None:
         )
         connection.execute(revived.values(state="pending", released=None, completed=None))
         _change_context(connection, context, state="running", completed=None)
-
-
-def waiting(books: Books) -> list[Released]:
-    """The imports that were released and have not started, oldest context first."""
-    if not books.database.is_there:
-        return []
-    with books.database.read() as connection:
-        ready = select(EXECUTIONS).where(EXECUTIONS.c.state == "pending", EXECUTIONS.c.released.is_not(None))
-        rows = connection.execute(ready.order_by(EXECUTIONS.c.execution_context, EXECUTIONS.c.position))
-        return [Released(row.execution_context, row.position, row.scheduled_import) for row in rows]
-
-
-def waiting_in(books: Books, context: str | None) -> str | None:
-    """The import of the context that may start now; None where none may."""
-    found = [each.name for each in waiting(books) if each.context == context]
-    return found[0] if found else None
 
 
 def abandon(books: Books, context: str, name: str) -> None:
