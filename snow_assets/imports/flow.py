@@ -296,11 +296,10 @@ def _go_on(
 
 def reopen_to_resume(workspace: Workspace, load: LoadRecord) -> LoadRecord:
     """Make a load that ended in error ready for its sets that failed; `transform` then runs them."""
-    if load.context:
-        hierarchy.reopen(workspace.books, load.context, load.name)
+    taken_up = bool(load.context) and hierarchy.reopen(workspace.books, load.context or "", load.name)
     opened = workspace.books.reopen(load)
-    if load.context:
-        hierarchy.start(workspace.books, load.context, opened)
+    if taken_up:
+        hierarchy.start(workspace.books, load.context or "", opened)
     return opened
 
 

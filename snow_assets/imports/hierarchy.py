@@ -80,12 +80,15 @@ def release(books: Books, context: str, name: str, *, failed: bool, stop: bool, 
         return str(following.scheduled_import)
 
 
-def reopen(books: Books, context: str, name: str) -> None:
-    """An import that failed, and stopped what follows, is taken up again: what was cancelled waits again."""
+def reopen(books: Books, context: str, name: str) -> bool:
+    """An import that failed, and stopped what follows, is taken up again: what was cancelled waits again.
+
+    False where there is nothing to take up: it was completed before.
+    """
     with books.database.write() as connection:
         found = _execution(connection, context, name)
         if found is None or found.state not in ("error", "cancelled"):
-            return
+            return False
         _change(connection, found, state="pending", completed=None)
         revived = update(EXECUTIONS).where(
             EXECUTIONS.c.execution_context == context,
@@ -94,6 +97,7 @@ def reopen(books: Books, context: str, name: str) -> None:
         )
         connection.execute(revived.values(state="pending", released=None, completed=None))
         _change_context(connection, context, state="running", completed=None)
+        return True
 
 
 def abandon(books: Books, context: str, name: str) -> None:
