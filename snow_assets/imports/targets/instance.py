@@ -1,0 +1,177 @@
+"""A ServiceNow instance as the target of an import: row by row, each once, over faults and deaths of the process."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from snow_assets.config import Credentials, Environment, InstanceConfig, load_settings
+from snow_assets.config_imports import ImportConfig
+from snow_assets.errors import ConfigError, UnknownTableError
+from snow_assets.imports.contract import ROWS, Applied, Counters, MappedSet
+from snow_assets.imports.home import Home
+from snow_assets.imports.targets.instance_journal import Journal, settle, write_whole
+from snow_assets.imports.targets.instance_table import Act, Plan, Setting, TableWay
+from snow_assets.imports.targets.instance_values import Outcome, Row, Shaping, md5
+from snow_assets.servicenow import dictionary, honoured
+from snow_assets.servicenow.client import Client
+from snow_assets.servicenow.exchange import Tally
+
+_STORED: Final = "%Y-%m-%d %H:%M:%S"
+
+
+class Way(Protocol):
+    """How the rows of one set get into the instance, ``chunk`` of them at a time."""
+
+    chunk: int
+
+    def passed(self, rows: Sequence[Row]) -> None:
+        """These rows were done before."""
+
+    def prepare(self, rows: Sequence[Row], before: Plan) -> tuple[Plan, Act]:
+        """What the rows are to become, and how. ``before``: the plan of a run that died over them."""
+
+
+class InstanceTarget:
+    """A table of an instance. One for each import and process; safe for threads.
+
+    Sets are applied chunk by chunk: one set of this machine at a time has the table to itself for a chunk, and its
+    records are written by up to ``max_workers`` threads, those of one key one after the other.
+    """
+
+    def __init__(self, config: ImportConfig, client: Client, home: Home, *, owned: bool = True) -> None:
+        """``owned``: the client is closed with the target."""
+        self._config, self._client, self._home, self._owned = config, client, home, owned
+        self._pool = ThreadPoolExecutor(config.target.max_workers, thread_name_prefix=f"import-{config.name}")
+
+    def check(self, fields: pa.Schema) -> None:
+        """Raises ``ConfigError`` where the table lacks a field: the instance would drop it without a word.
+
+        Nothing is said where neither the dictionary nor a row of the table may be read.
+        """
+        config = self._config
+        names = [each.name for each in fields]
+        table = config.target.table
+        if config.target.servicenow == "table":
+            names += ["sys_domain"] if config.domain is not None else []
+        else:
+            table = config.staging_table
+        columns = self._client.run(dictionary.columns(table, self._client.policy, Tally()))
+        known = None if columns is None else [each.name for each in columns]
+        if known is None:
+            try:
+                known_visible = self._client.run(honoured.visible_fields(table, names, self._client.policy, Tally()))
+            except UnknownTableError as error:
+                raise ConfigError(error.message, key=f"imports.{config.name}.target.table", value=table) from error
+            known = None if known_visible is None else list(known_visible)
+        if known is not None:
+            honoured.must_exist(names, known, table, key=f"imports.{config.name}.transform")
+
+    def applied(self, key: str) -> Applied | None:
+        """What is remembered of an import set, beside its load."""
+        path = self._memory(key)
+        if not path.exists():
+            return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Applied(found["attempt"], Counters(**found["counters"]))
+
+    def apply(self, mapped: MappedSet) -> Applied:
+        """Apply a set row by row, each once. What a run that died had done stays done, and is counted as it was."""
+        remembered = self.applied(mapped.key)
+        if remembered is not None and not mapped.reprocess:
+            return remembered
+        journal = self._journal(mapped)
+        shaping = Shaping.of(self._config, pq.read_schema(mapped.mapped))
+        way = self._way(Setting(self._config, self._client, self._pool, mapped, shaping, journal))
+        lock = self._lock()
+        for rows in shaping.rows(mapped.mapped, way.chunk):
+            done = [row for row in rows if row.number <= journal.done_until]
+            way.passed(done)
+            left = rows[len(done) :]
+            if left:
+                with lock:
+                    plan, act = way.prepare(left, journal.plan)
+                    journal.planned(plan)
+                    journal.done(act())
+        return self._remember(mapped, journal)
+
+    def close(self) -> None:
+        """End the threads, and the connections."""
+        self._pool.shutdown()
+        if self._owned:
+            self._client.close()
+
+    def _way(self, setting: Setting) -> Way:
+        return TableWay(setting)
+
+    def _lock(self) -> AbstractContextManager[object]:
+        """Held while records are looked up and written: no other set of this machine inserts meanwhile."""
+        name = md5(f"{self._client.url}/{self._config.target.table}")
+        path = self._home.root / ".locks" / f"{name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path, thread_local=False)
+
+    def _memory(self, key: str) -> Path:
+        name, load_id, set_no = key.rsplit("/", 2)
+        return self._home.load(name, load_id).path / "applied" / f"{set_no}.json"
+
+    def _journal(self, mapped: MappedSet) -> Journal:
+        path = mapped.rows.with_name(f"{mapped.set_no:04d}.journal")
+        found = Journal.found(path)
+        memory = self._memory(mapped.key)
+        finished = memory.exists() and json.loads(memory.read_text(encoding="utf-8")).get("journal")
+        if found is not None and found.id != finished and found.reprocess == mapped.reprocess:
+            return found
+        return Journal.begin(path, reprocess=mapped.reprocess, began=self._client.clock().strftime(_STORED))
+
+    def _remember(self, mapped: MappedSet, journal: Journal) -> Applied:
+        """Write what became of the rows, then that the set is applied."""
+        states: Counter[str] = Counter()
+        scratch = mapped.rows.with_name(f".{mapped.rows.name}.tmp")
+        with pq.ParquetWriter(scratch, ROWS, compression="zstd") as writer:
+            for outcomes in journal.outcomes():
+                states.update(each.state for each in outcomes)
+                writer.write_table(_table(outcomes))
+        settle(scratch, mapped.rows)
+        applied = Applied(mapped.attempt, Counters.of_states(states))
+        known = {"attempt": applied.attempt, "counters": applied.counters.as_dict(), "journal": journal.id}
+        write_whole(self._memory(mapped.key), json.dumps(known))
+        journal.forget()
+        return applied
+
+
+def open_instance(config: ImportConfig, environment: Environment, client: Client | None = None) -> InstanceTarget:
+    """The target that ``config`` declares; the instance, and who signs in, are those of pulls.
+
+    ``client`` is used in the place of one from the environment. Raises ``ConfigError`` and ``CredentialsError``.
+    """
+    made = client_of(environment, config.target.max_workers) if client is None else client
+    return InstanceTarget(config, made, Home(environment.imports_dir), owned=client is None)
+
+
+def client_of(environment: Environment, max_workers: int) -> Client:
+    """A client of the instance that pulls read, too. Raises ``ConfigError`` and ``CredentialsError``."""
+    path = environment.pulls_path
+    instance = load_settings(path).instance if path.exists() else InstanceConfig()
+    return Client(
+        environment.require_url(instance),
+        Credentials.from_environment(environment),
+        max_workers=max_workers if instance.max_workers is None else min(max_workers, instance.max_workers),
+        allow_http=instance.allow_http,
+        proxy=environment.proxy(instance),
+        ca_bundle=instance.ca_bundle,
+    )
+
+
+def _table(outcomes: Sequence[Outcome]) -> pa.Table:
+    columns = zip(*(each.as_list() for each in outcomes), strict=True)
+    return pa.table([pa.array(column, each.type) for column, each in zip(columns, ROWS, strict=True)], schema=ROWS)
