@@ -59,12 +59,12 @@ _MESSAGES = {
 }
 
 
-def hint_of(location: tuple[str | int, ...]) -> str:
-    """How a key is written; ``location`` starts below the pull or section."""
-    return next((_HINTS[str(part)] for part in reversed(location) if str(part) in _HINTS), "")
+def hint_of(location: tuple[str | int, ...], hints: Mapping[str, str]) -> str:
+    """How a key is written; ``location`` starts below the pull, import or section."""
+    return next((hints[str(part)] for part in reversed(location) if str(part) in hints), "")
 
 
-_HINTS = {
+PULL_HINTS = {
     "table": "write the name as it stands in the list's URL, such as incident",
     "attachments": "write true, or a map such as {max_size: 25MB, content_types: [application/pdf]}",
     "graph": "write true, or {cis: PULL} in a pull of cmdb_rel_ci",
