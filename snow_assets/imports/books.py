@@ -17,7 +17,7 @@ from snow_assets.imports.books_database import Database, now, number, process_na
 from snow_assets.imports.books_records import OPEN_JOBS, OPEN_LOADS, JobType, LoadRecord, SetRecord, Taken
 from snow_assets.imports.contract import Applied
 from snow_assets.imports.home import partition_key
-from snow_assets.imports.tables import JOBS, LOADS, RUNS, SETS
+from snow_assets.imports.tables import EXECUTIONS, JOBS, LOADS, RUNS, SETS
 from snow_assets.pulls.plan import moment_of, plan_id_of
 
 Alive: TypeAlias = Callable[[LoadRecord, int], bool]  # whether somebody works on a set of a load
@@ -156,6 +156,15 @@ class Books:
             return []
         with self.database.read() as connection:
             return queries.find_loads(connection, name)
+
+    def released(self) -> dict[str, str]:
+        """The imports that may start, since the one before is finished, and have not: each with its context."""
+        if not self.database.is_there:
+            return {}
+        ready = select(EXECUTIONS).where(EXECUTIONS.c.state == "pending", EXECUTIONS.c.released.is_not(None))
+        with self.database.read() as connection:
+            rows = connection.execute(ready.order_by(EXECUTIONS.c.execution_context)).all()
+        return {row.scheduled_import: row.execution_context for row in rows if row.position > 0}
 
     # Import sets and their jobs
 
