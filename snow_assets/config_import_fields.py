@@ -31,6 +31,17 @@ class ReferenceConfig(Section):
     on_missing: Literal["create", "ignore", "reject"] = "ignore"
 
 
+def _texts(value: object) -> object:
+    """YAML reads 1 as a number and yes as a boolean; sources and targets of choices hold text."""
+    return {_text(key): _text(kept) for key, kept in value.items()} if isinstance(value, dict) else value
+
+
+def _text(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
 class FieldConfig(Section):
     """One field of the target: a column of the source, an SQL expression over its columns (DuckDB), or a constant.
 
@@ -45,7 +56,7 @@ class FieldConfig(Section):
     type: ColumnType = "string"
     format: str | None = None
     default: str | int | float | bool | None = None
-    choices: dict[str, str] | None = None
+    choices: Annotated[dict[str, str] | None, BeforeValidator(_texts)] = None
     choice_action: Literal["create", "ignore", "reject"] = "reject"
     reference: ReferenceConfig | None = None
 
@@ -53,6 +64,11 @@ class FieldConfig(Section):
     def _check_one(self) -> FieldConfig:
         if sum(each is not None for each in (self.source, self.sql, self.value)) != 1:
             raise ValueError("needs one of source, sql and value")
+        if "type" in self.model_fields_set:
+            if self.reference and self.type != "string":
+                raise ValueError("a reference is looked up as text: take type out")
+            if self.format and self.type not in ("date", "datetime"):
+                raise ValueError("format belongs to the types date and datetime")
         return self
 
 

@@ -6,23 +6,24 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from snow_assets.config_models import PullName
+from snow_assets.config_models import PullName, VariableName
 from snow_assets.config_schedule import Section
 
 KINDS: Final = ("csv", "jsonl", "parquet", "excel", "sql", "pull")
 
 
-def _list(value: object) -> object:
+def listed(value: object) -> object:
+    """A text is a list of one."""
     return (value,) if isinstance(value, str) else value
 
 
-Paths = Annotated[tuple[str, ...], BeforeValidator(_list), Field(min_length=1)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1)]
 
 
 class SourceConfig(Section):
-    """One of ``csv``, ``jsonl``, ``parquet``, ``excel`` (paths or globs from the working folder), ``sql``, ``pull``.
+    """One of ``csv``, ``jsonl``, ``parquet``, ``excel``, ``sql``, ``pull``.
 
-    ``encoding``, ``delimiter``, ``quote`` are those of a CSV file, ``sheet`` is the sheet of a workbook (the first).
+    Files are paths or globs from the folder of imports.yaml. ``encoding``, ``delimiter``, ``quote`` are those of a CSV file, ``sheet`` is the sheet of a workbook (the first).
     ``database`` names the environment variable that holds the URL of the database of ``sql``; ``driver`` is an ADBC
     driver's module, where SQLAlchemy is not wanted. ``bad_rows``: rows that cannot be read go to the errors of the
     load (``reject``), or fail it (``fail``).
@@ -38,7 +39,7 @@ class SourceConfig(Section):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     sheet: str | None = None
-    database: str | None = None
+    database: VariableName | None = None
     driver: str | None = None
     bad_rows: Literal["reject", "fail"] = "reject"
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from snow_assets.config_import_fields import Columns, TransformConfig, check_type, transform_of
-from snow_assets.config_import_source import SourceConfig
-from snow_assets.config_models import Count, GroupName, PullName, TableName
+from snow_assets.config_import_source import SourceConfig, listed
+from snow_assets.config_models import Count, GroupName, ImportName, TableName, VariableName, check_folder
 from snow_assets.config_schedule import Schedule, Section, schedule_of
 
 # What the platform calls glide.scheduled_import.max.concurrent.import_sets, and its default.
@@ -57,6 +57,8 @@ class PartitionConfig(Section):
 
 
 def _partition(value: object) -> object:
+    if isinstance(value, str) and value != "round_robin":
+        raise ValueError("is neither round_robin nor a map")
     return {value: True} if isinstance(value, str) else value
 
 
@@ -68,7 +70,7 @@ class CoalesceConfig(Section):
     else it leaves the field as it is, and the text ``NULL`` empties it.
     """
 
-    fields: tuple[str, ...] = ()
+    fields: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
     case_sensitive: Annotated[bool, Field(strict=True)] = False
     empty: Literal["skip", "match"] = "skip"
     create_on_empty: Annotated[bool, Field(strict=True)] = False
@@ -103,7 +105,7 @@ class TargetConfig(Section):
 
     table: TableName
     duckdb: str | None = None
-    postgresql: str | None = None
+    postgresql: VariableName | None = None
     db_schema: TableName | None = Field(None, alias="schema")
     servicenow: Literal["table", "import_set", "insert_multiple"] | None = None
     columns: Columns = Field(default_factory=dict)
@@ -132,7 +134,7 @@ def _target(value: object) -> object:
 class ImportConfig(Section):
     """A declared import. ``name`` is its key in the map ``imports``."""
 
-    name: PullName
+    name: ImportName
     source: SourceConfig
     target: Annotated[TargetConfig, BeforeValidator(_target)]
     staging: TableName | None = None
@@ -142,13 +144,18 @@ class ImportConfig(Section):
     transform: Annotated[TransformConfig, BeforeValidator(transform_of)] = TransformConfig()
     coalesce: Annotated[CoalesceConfig, BeforeValidator(_coalesce)] = CoalesceConfig()
     synchronize_inserts: Annotated[bool, Field(strict=True)] = True
-    parent: PullName | None = None
+    parent: ImportName | None = None
     order: Count = 100
     domain: str | None = None
     schedule: Annotated[Schedule, BeforeValidator(schedule_of)] | None = None
     on_error: Literal["stop", "continue"] = "stop"
     description: str = ""
     group: GroupName | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        return check_folder(value)
 
     @field_validator("domain")
     @classmethod
@@ -204,6 +211,10 @@ def check_import(config: ImportConfig) -> None:
         own = [name for name in mapped if name in SYSTEM_COLUMNS and name != "sys_id"]
         if own:
             raise ValueError(f"transform.fields sets {own[0]}, which the target keeps by itself")
+        for name, field in mapped.items():
+            wanted = config.target.columns.get(name, field.type)
+            if "type" in field.model_fields_set and field.type != wanted:
+                raise ValueError(f"target.columns says that {name} is {wanted}, and transform.fields {field.type}")
         absent = [name for name in config.coalesce.fields if name not in mapped]
         if absent:
             raise ValueError(f"coalesce names {absent[0]}, which transform.fields does not set")

@@ -20,6 +20,7 @@ from snow_assets.errors import ConfigError
 # Windows takes these for devices, whatever their case; a landing copied there could not be made.
 _DEVICES = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TABLE = re.compile(r"[A-Za-z0-9_]{1,80}")
 _FIELD = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _LONGEST_QUERY = 7000  # encoded; instances refuse a request line of more than about 8,000 with 414
@@ -69,6 +70,13 @@ def parse_duration(value: object) -> object:
     return float(match[1]) * _SECONDS[match[2]] if match else value
 
 
+def check_folder(name: str) -> str:
+    """``name``, which a folder shall bear; raises ``ValueError`` where it cannot on some system."""
+    if _DEVICES.fullmatch(name):
+        raise ValueError("is the name of a device on Windows, where no folder may bear it")
+    return name
+
+
 def _no_bool(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("is not a number")
@@ -89,6 +97,10 @@ Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)
 Duration = Annotated[float, BeforeValidator(_no_bool), BeforeValidator(parse_duration), Field(allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 PullName = Annotated[str, _matching(_NAME, "a pull's name: up to 100 letters, digits and _, not starting with a digit")]
+ImportName = Annotated[
+    str, _matching(_NAME, "an import's name: up to 100 letters, digits and _, not starting with a digit")
+]
+VariableName = Annotated[str, _matching(_VARIABLE, "the name of an environment variable, such as HR_DATABASE")]
 GroupName = Annotated[str, _matching(_NAME, "a group's name: letters, digits and _, not starting with a digit")]
 TableName = Annotated[str, _matching(_TABLE, "a table's name, such as incident or cmdb_ci_server")]
 FieldName = Annotated[str, _matching(_FIELD, "a field's name, such as state or caller_id.email")]
@@ -182,9 +194,7 @@ class PullConfig(Section):
     @field_validator("name")
     @classmethod
     def _check_name(cls, value: str) -> str:
-        if _DEVICES.fullmatch(value):
-            raise ValueError("is the name of a device on Windows, where no folder may bear it")
-        return value
+        return check_folder(value)
 
     @field_validator("query")
     @classmethod

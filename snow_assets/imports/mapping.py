@@ -111,6 +111,8 @@ def _checked(connection: duckdb.DuckDBPyConnection, field: MappedField, relation
         made = _tried(connection, f"SELECT {value}", key)
         if constant != "" and made == [(None,)]:
             raise ConfigError(f"is not {WORDS[field.kind]}", key=f"{key}.{word}", value=constant)
+    if field.config.format:
+        _tried(connection, f"SELECT try_strptime('', {literal(field.config.format)})", f"{key}.format")
     if not field.config.sql:
         return field
     plain = MappedField(field.name, field.config, field.kind)
