@@ -23,7 +23,8 @@ Paths = Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1)]
 class SourceConfig(Section):
     """One of ``csv``, ``jsonl``, ``parquet``, ``excel``, ``sql``, ``pull``.
 
-    Files are paths or globs from the folder of imports.yaml. ``encoding``, ``delimiter``, ``quote`` are those of a CSV file, ``sheet`` is the sheet of a workbook (the first).
+    Files are paths or globs from the folder of imports.yaml. ``encoding``, ``delimiter``, ``quote`` are those of a CSV
+    file, ``sheet`` is the sheet of a workbook (the first).
     ``database`` names the environment variable that holds the URL of the database of ``sql``; ``driver`` is an ADBC
     driver's module, where SQLAlchemy is not wanted. ``bad_rows``: rows that cannot be read go to the errors of the
     load (``reject``), or fail it (``fail``).

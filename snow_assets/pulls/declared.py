@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from snow_assets.config import PullConfig
 from snow_assets.config_models import nearest
-from snow_assets.config_wording import hint_of, message_of, shown
+from snow_assets.config_wording import PULL_HINTS, hint_of, message_of, shown
 from snow_assets.errors import ConfigError
 from snow_assets.servicenow.exchange import DisplayValue
 
@@ -88,7 +88,7 @@ def _made(path: str | Path, data: Mapping[str, Any]) -> PullConfig:
     key = str(problem["loc"][0]) if problem["loc"] else "mode"  # the one rule about several is that of deltas
     value, hint = (path, "the last part of the path is the pull's name") if key == "name" else (data.get(key, ""), "")
     name = "path" if key == "name" else key
-    raise ConfigError(message_of(problem), key=name, value=shown(value), hint=hint or hint_of((key,)))
+    raise ConfigError(message_of(problem), key=name, value=shown(value), hint=hint or hint_of((key,), PULL_HINTS))
 
 
 def _why_not(key: str) -> str:
