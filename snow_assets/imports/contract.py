@@ -62,6 +62,14 @@ ERRORS: Final = pa.schema(
 )
 
 
+NO_FIELDS: Final = frozenset({*MAPPED.names, CLEARED})
+
+
+def fields_of(mapped: pa.Schema) -> pa.Schema:
+    """The fields of the target that a mapped file sets."""
+    return pa.schema([field for field in mapped if field.name not in NO_FIELDS])
+
+
 @dataclass(frozen=True)
 class Counters:
     """What became of the rows of an import set, as sys_import_set_run counts it. They add up to ``total``."""

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import ConfigError, FixFirst, ImportFailed, SnowError
 from snow_assets.imports.books_records import JobType, LoadRecord, SetRecord, Taken
-from snow_assets.imports.contract import Applied, Counters, MappedSet, Target
+from snow_assets.imports.contract import Applied, Counters, MappedSet, Target, fields_of
 from snow_assets.imports.hooks import run_after, run_complete
 from snow_assets.imports.mapping import map_set
 from snow_assets.imports.transform_context import SetContext
@@ -130,7 +130,7 @@ class Transformer:
         """Once, before the first set is applied."""
         with self._checking:
             if not self._checked:
-                target.check(pq.read_schema(mapped.mapped))
+                target.check(fields_of(pq.read_schema(mapped.mapped)))
                 self._checked = True
 
     def _outcome(
