@@ -19,7 +19,9 @@ from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import ConfigError, UnknownTableError
 from snow_assets.imports.contract import ROWS, Applied, Counters, MappedSet
 from snow_assets.imports.home import Home
+from snow_assets.imports.targets.instance_import import ImportSetWay
 from snow_assets.imports.targets.instance_journal import Journal, settle, write_whole
+from snow_assets.imports.targets.instance_multiple import InsertMultipleWay
 from snow_assets.imports.targets.instance_table import Act, Plan, Setting, TableWay
 from snow_assets.imports.targets.instance_values import Outcome, Row, Shaping, md5
 from snow_assets.servicenow import dictionary, honoured
@@ -111,6 +113,11 @@ class InstanceTarget:
             self._client.close()
 
     def _way(self, setting: Setting) -> Way:
+        match self._config.target.servicenow:
+            case "import_set":
+                return ImportSetWay(setting)
+            case "insert_multiple":
+                return InsertMultipleWay(setting)
         return TableWay(setting)
 
     def _lock(self) -> AbstractContextManager[object]:

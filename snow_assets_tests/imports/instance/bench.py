@@ -86,7 +86,7 @@ class Bench:
             return dict(zip(made, pool.map(target.apply, made.values()), strict=True))
 
     def records(self, table: str | None = None) -> list[dict[str, str]]:
-        return self.server.sim.rows(table or self.config.target.table)
+        return [dict(row) for row in self.server.sim.rows(table or self.config.target.table)]
 
     def by_key(self, key: str = "correlation_id") -> dict[str, list[dict[str, str]]]:
         """The records of each key that is not empty."""

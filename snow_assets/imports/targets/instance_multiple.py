@@ -1,0 +1,137 @@
+"""Rows through insertMultiple: some hundred at once, which the instance transforms on its own time.
+
+A chunk is an import set of the instance. What became of its rows is read from the staging table, where they have the
+order in which they were posted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from snow_assets.errors import ConfigError, InstanceUnavailable
+from snow_assets.imports.targets.instance_import import STATED, Stager, by_row_number, outcome_of, pause, result_of
+from snow_assets.imports.targets.instance_table import Act, Plan, Setting
+from snow_assets.imports.targets.instance_values import Outcome, Row
+from snow_assets.servicenow import dictionary, writing
+from snow_assets.servicenow.account import UNREADABLE, rows, text
+from snow_assets.servicenow.exchange import Procedure, Tally
+from snow_assets.servicenow.pages import PageFault
+from snow_assets.servicenow.writing import ImportResult, InsertedRows
+
+
+class InsertMultipleWay:
+    """How the rows of one set are posted, a chunk at a time."""
+
+    chunk = 500
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._config, self._client, self._journal = setting.config, setting.client, setting.journal
+        self._table = self._config.staging_table
+        self._stager = Stager(setting)
+        self._keys: dict[str, str] | None = None
+
+    def passed(self, rows: Sequence[Row]) -> None:
+        """These rows were done before."""
+
+    def prepare(self, rows: Sequence[Row], before: Plan) -> tuple[Plan, Act]:
+        """See ``Way``."""
+        pending = [row for row in rows if row.outcome is None]
+
+        def act() -> list[Outcome]:
+            states = self._client.run(self._chunk(pending, again=bool(before))) if pending else []
+            written = {row.number: outcome_of(row, state) for row, state in zip(pending, states, strict=True)}
+            return [row.outcome or written[row.number] for row in rows]
+
+        return {"first": rows[0].number, "last": rows[-1].number}, act
+
+    def _chunk(self, pending: Sequence[Row], *, again: bool) -> Procedure[list[ImportResult]]:
+        """Post a chunk, unless it is there already, and wait until it is transformed."""
+        first = pending[0].number
+        import_set = next((note["import_set"] for note in self._journal.notes if note["first"] == first), "")
+        if not import_set and again:
+            found = yield from self._look(pending)
+            import_set = found.import_set_id if found else ""
+        if not import_set:
+            import_set = (yield from self._post(pending)).import_set_id
+        if not any(note["first"] == first for note in self._journal.notes):
+            self._journal.noted({"first": first, "import_set": import_set})
+        return (yield from self._states(import_set, pending))
+
+    def _post(self, pending: Sequence[Row]) -> Procedure[InsertedRows]:
+        keys = yield from self._named()
+        posted = [{keys.get(name, name): value for name, value in self._stager.posted(row).items()} for row in pending]
+
+        def look(_problem: PageFault) -> Procedure[InsertedRows | None]:
+            return (yield from self._look(pending))
+
+        after = self._journal.notes[-1]["import_set"] if self._journal.notes else ""
+        policy = self._client.policy
+        return (yield from writing.import_rows(self._table, posted, policy, Tally(), look, run_after=after))
+
+    def _named(self) -> Procedure[dict[str, str]]:
+        """The labels of the staging table's columns by name; nothing where the instance takes names."""
+        if self._keys is None:
+            policy = self._client.policy
+            by_name = yield from self._takes_names()
+            columns = None if by_name else (yield from dictionary.columns(self._table, policy, Tally()))
+            self._keys = {each.name: each.label for each in columns or () if each.label}
+        return self._keys
+
+    def _takes_names(self) -> Procedure[bool]:
+        query = f"source_table={self._table}"
+        names = ("source_table", "column_keys")
+        try:
+            found = yield from rows("sys_rest_insert_multiple", query, names, "columns", self._client.policy, Tally())
+        except UNREADABLE:
+            return False
+        mine = [each for each in found if text(each, "source_table") == self._table]
+        return any(text(each, "column_keys") == "names" for each in mine)
+
+    def _look(self, pending: Sequence[Row]) -> Procedure[InsertedRows | None]:
+        """The import set that holds these rows, where there is one that is not known to hold others."""
+        known = {note["import_set"] for note in self._journal.notes}
+        first = yield from self._stager.staged(pending[0])
+        for name in dict.fromkeys(text(each, "sys_import_set") for each in first):
+            if name not in known:
+                staged = yield from self._staged(name, pending)
+                if len(staged) == len(pending) and self._stager.is_staged(pending[-1], staged[-1]):
+                    return InsertedRows(name)
+        return None
+
+    def _staged(self, import_set: str, pending: Sequence[Row]) -> Procedure[list[dict[str, Any]]]:
+        fields = (*STATED, *self._setting.shaping.fields)
+        query = f"sys_import_set={import_set}^ORDERBYsys_id"
+        found = yield from rows(
+            self._table, query, fields, "lookup", self._client.policy, Tally(), limit=max(1000, 2 * len(pending))
+        )
+        return by_row_number(found)
+
+    def _states(self, import_set: str, pending: Sequence[Row]) -> Procedure[list[ImportResult]]:
+        """What became of each row, once the instance is through with the set."""
+        waited = 0.0
+        while True:
+            staged = yield from self._staged(import_set, pending)
+            states = [result_of(each) for each in staged]
+            if len(states) == len(pending) and all(states):
+                self._must_be_understood(pending, staged)
+                return [each for each in states if each is not None]
+            asked = rows("sys_import_set", f"sys_id={import_set}", ("state",), "lookup", self._client.policy, Tally())
+            over = [text(each, "state") for each in (yield from asked)]
+            said = f"import set {import_set} of {self._table}: {len(staged)} of {len(pending)} rows, {over[:1]}"
+            if over[:1] == ["cancelled"]:
+                raise InstanceUnavailable(f"{said}: it was cancelled on the instance", hint="reprocess the set")
+            waited = yield from pause(self._client.policy, waited, f"{said}: it is not transformed")
+
+    def _must_be_understood(self, pending: Sequence[Row], staged: Sequence[dict[str, Any]]) -> None:
+        fields = self._config.coalesce.fields
+        wrong = [name for name in fields if pending[0].values.get(name) and not text(staged[0], name)]
+        if wrong:
+            raise ConfigError(
+                f"the instance dropped column {wrong[0]} of what was posted to {self._table}: it takes labels of "
+                "columns, or names where a record of sys_rest_insert_multiple says so",
+                key=f"imports.{self._config.name}.target.servicenow",
+                value="insert_multiple",
+                hint="let the account read sys_dictionary and sys_rest_insert_multiple, or take import_set",
+            )
