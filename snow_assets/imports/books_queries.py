@@ -126,8 +126,8 @@ def set_state(connection: Connection, taken: Taken, state: str) -> None:
 
 def attempts_of(connection: Connection, job: str) -> tuple[str, ...]:
     """The names of a job's tries."""
-    found = connection.execute(select(RUNS.c.attempt).where(RUNS.c.job == job).order_by(RUNS.c.number)).scalars()
-    return tuple(each for each in found if each)
+    rows = connection.execute(select(RUNS.c.attempt).where(RUNS.c.job == job).order_by(RUNS.c.number))
+    return tuple(row.attempt for row in rows if row.attempt)
 
 
 def cancel(connection: Connection, load: LoadRecord, why: str, state: str = "cancelled") -> None:
@@ -137,8 +137,8 @@ def cancel(connection: Connection, load: LoadRecord, why: str, state: str = "can
         names = ", ".join(str(each.set_no) for each in applied)
         why = f"{why}; import sets {names} were applied before that, and their rows are in the target"
     open_jobs = select(JOBS.c.number).where(JOBS.c.concurrent_import_set == load.number, JOBS.c.state.in_(OPEN_JOBS))
-    for job in connection.execute(open_jobs).scalars().all():
-        end_job(connection, job, "error", "cancelled with its load")
+    for row in connection.execute(open_jobs).all():
+        end_job(connection, row.number, "error", "cancelled with its load")
     left = update(SETS).where(SETS.c.concurrent_import_set == load.number, SETS.c.state != "processed")
     connection.execute(left.values(state="cancelled"))
     values = {"state": state, "error": why, "completed": now()}

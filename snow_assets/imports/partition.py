@@ -98,7 +98,7 @@ def _expression(sql: str) -> Callable[[pa.Table], pa.Array]:
     def keys(rows: pa.Table) -> pa.Array:
         try:
             connection.register("staging", rows)
-            found = connection.execute(f"SELECT CAST(({sql}) AS VARCHAR) AS key FROM staging").to_arrow_table()  # noqa: S608
+            found = _selected(connection, f"SELECT CAST(({sql}) AS VARCHAR) AS key FROM staging")  # noqa: S608
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             hint = "write an expression over the columns of the source"
@@ -109,6 +109,11 @@ def _expression(sql: str) -> Callable[[pa.Table], pa.Array]:
         return _text(found.column(0))
 
     return keys
+
+
+def _selected(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+    found: pa.Table = connection.sql(query).to_arrow_table()
+    return found
 
 
 def _function(name: str, import_name: str) -> Callable[[pa.Table], pa.Array]:
