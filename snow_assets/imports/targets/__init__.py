@@ -27,7 +27,7 @@ def open_target(config: ImportConfig, environment: Environment, client: Client |
     if config.target.kind == "postgresql":
         from snow_assets.imports.targets.postgres import open_postgres  # noqa: PLC0415
 
-        return SqlTarget(config, open_postgres(config, environment))
+        return open_postgres(config, environment)
     from snow_assets.imports.targets.duckdb import open_duckdb  # noqa: PLC0415
 
     return SqlTarget(config, open_duckdb(config, environment))
