@@ -99,6 +99,7 @@ def _companies(source: Source, n: int) -> list[Row]:
         "primary": ["true" if i == 0 else "false" for i in range(n)],
         "website": [f"https://www.example.com/{i}?a=1&b=2" if i % 3 else "" for i in range(n)],
         "sys_class_name": "core_company",
+        "sys_domain": "global",
     }
     return build(columns | _seeded(source, "core_company", n), n)
 
@@ -124,6 +125,7 @@ def _locations(source: Source, n: int, companies: list[str]) -> list[Row]:
         "longitude": [place[5] for place in places],
         "zip": [f"{k:05}" for k in dice.integers(n, 0, 99_999)],
         "company": dice.maybe(companies, n, 0.8),
+        "sys_domain": "global",
     }
     return build(columns | _seeded(source, "cmn_location", n), n)
 
@@ -136,6 +138,7 @@ def _departments(source: Source, n: int, companies: list[str]) -> list[Row]:
         "id": [f"{1000 + i}" for i in range(n)],
         "company": dice.pick(companies, n) if companies else "",
         "description": "",
+        "sys_domain": "global",
     }
     return build(columns | _seeded(source, "cmn_department", n), n)
 

@@ -111,6 +111,7 @@ primary | boolean | Primary
 stock_symbol | string | Stock symbol
 street | string | Street
 sys_class_name | sys_class_name | Class
+sys_domain | reference | Domain | >sys_user_group
 vendor | boolean | Vendor
 website | url | Website
 
@@ -125,6 +126,7 @@ longitude | float | Longitude
 parent | reference | Parent | >cmn_location
 state | string | State / Province
 street | string | Street | #255
+sys_domain | reference | Domain | >sys_user_group
 time_zone | string | Time zone
 zip | string | Zip / Postal Code
 
@@ -135,6 +137,7 @@ dept_head | reference | Department head | >sys_user
 description | string | Description | #1000
 id | string | ID
 parent | reference | Parent | >cmn_department
+sys_domain | reference | Domain | >sys_user_group
 
 sys_journal_field | Journal Entry
 element | string | Element
