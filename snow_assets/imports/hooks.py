@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import TransformFailed
-from snow_assets.imports.contract import INVALID_VALUE, MAPPED, SCRIPT_ERROR, Counters, Record
+from snow_assets.imports.contract import CLEARED, INVALID_VALUE, MAPPED, SCRIPT_ERROR, Counters, Record
 from snow_assets.imports.functions import load_function, said
 from snow_assets.imports.transform_context import SetContext
 from snow_assets.pulls.workspace import literal, workspace
@@ -57,16 +57,26 @@ def run_before(config: ImportConfig, batches: Iterable[pa.Table], context: SetCo
 
 
 def _before(hook: Callable[..., Any], batch: pa.Table, context: SetContext) -> pa.Table:
-    fields = batch.schema.names[len(MAPPED) :]
+    fields = [name for name in batch.schema.names if name not in (*MAPPED.names, CLEARED)]
     records: list[Record] = batch.select(fields).to_pylist()
     states: list[State] = list(zip(*(batch[name].to_pylist() for name in _STATES), strict=True))
     for i, record in enumerate(records):
         if states[i][0] is None:
             states[i] = _called(hook, record, context, fields)
-    columns = [batch["sys_import_row"], *[None] * len(_STATES)]
     made = {field: _column(batch.schema.field(field), records, states) for field in fields}
-    columns[1:] = [pa.array([state[i] for state in states], MAPPED.field(name).type) for i, name in enumerate(_STATES)]
-    return pa.table([*columns, *made.values()], schema=batch.schema)
+    made |= {name: pa.array([state[i] for state in states], MAPPED.field(name).type) for i, name in enumerate(_STATES)}
+    if CLEARED in batch.schema.names:
+        made[CLEARED] = _still_cleared(batch[CLEARED].to_pylist(), records)
+    return pa.table([made.get(name, batch[name]) for name in batch.schema.names], schema=batch.schema)
+
+
+def _still_cleared(cleared: list[list[str] | None], records: list[Record]) -> pa.Array:
+    """What is to be emptied, but for what on_before filled."""
+    left = [
+        names and ([name for name in names if record.get(name) is None] or None)
+        for names, record in zip(cleared, records, strict=True)
+    ]
+    return pa.array(left, pa.list_(pa.string()))
 
 
 def _called(hook: Callable[..., Any], record: Record, context: SetContext, fields: list[str]) -> State:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -18,7 +19,7 @@ from snow_assets.config_import_fields import FieldConfig
 from snow_assets.config_imports import SYSTEM_COLUMNS, ImportConfig
 from snow_assets.config_models import nearest
 from snow_assets.errors import ConfigError, TransformFailed
-from snow_assets.imports.contract import MAPPED, STAGED
+from snow_assets.imports.contract import CLEARED, MAPPED, STAGED
 from snow_assets.imports.hooks import run_before
 from snow_assets.imports.mapping_fields import MappedField, fields_of, projection, text_of
 from snow_assets.imports.mapping_types import ARROW, WORDS, kind_of, typed
@@ -77,15 +78,16 @@ def _check_order(connection: duckdb.DuckDBPyConnection, staged: Path) -> None:
 def mapped_fields(connection: duckdb.DuckDBPyConnection, config: ImportConfig, relation: str) -> list[MappedField]:
     """The fields of the target: declared ones, or the columns of ``relation``."""
     columns = {str(name): str(kind) for name, kind, *_ in connection.execute(f"DESCRIBE {relation}").fetchall()}
-    declared = config.transform.fields
+    declared, clears = config.transform.fields, not config.coalesce.copy_empty_fields
     if declared is None:
         kept = {name: kind for name, kind in columns.items() if name not in _LEFT and name != "sys_import_dropped"}
         made = relation == "transformed"  # SQL and Python give types on purpose, a source has those of its format
         types = {name: kind_of(kind) for name, kind in kept.items()} if made else {}
-        return fields_of({name: FieldConfig(source=name) for name in kept}, {**types, **config.target.columns})
+        declared = {name: FieldConfig(source=name) for name in kept}
+        return fields_of(declared, {**types, **config.target.columns}, clears=clears)
     for name, field in declared.items():
         _check_source(name, field, columns)
-    fields = fields_of(declared, config.target.columns, [name for name, each in declared.items() if each.sql])
+    fields = fields_of(declared, config.target.columns, clears=clears)
     return [_checked(connection, each, relation) for each in fields]
 
 
@@ -115,7 +117,7 @@ def _checked(connection: duckdb.DuckDBPyConnection, field: MappedField, relation
         _tried(connection, f"SELECT try_strptime('', {literal(field.config.format)})", f"{key}.format")
     if not field.config.sql:
         return field
-    plain = MappedField(field.name, field.config, field.kind)
+    plain = replace(field, guarded=False)
     _tried(connection, f"SELECT {plain.found} FROM {relation} LIMIT 0", f"{key}.sql")  # noqa: S608
     try:
         connection.execute(f"SELECT {field.found} FROM {relation} LIMIT 0")  # noqa: S608
@@ -180,7 +182,7 @@ def _hooked(
     out: Path,
     context: SetContext,
 ) -> int:
-    schema = pa.schema([*MAPPED, *(pa.field(each.name, ARROW[each.kind]) for each in fields)])
+    schema = pa.schema([*MAPPED, *_cleared_column(fields), *(pa.field(each.name, ARROW[each.kind]) for each in fields)])
     rows = 0
     try:
         reader = connection.execute(select).to_arrow_reader(_BATCH)
@@ -191,6 +193,10 @@ def _hooked(
     except duckdb.Error as error:
         raise _failure(connection, error, fields, relation, context) from error
     return rows
+
+
+def _cleared_column(fields: Sequence[MappedField]) -> list[pa.Field]:
+    return [pa.field(CLEARED, pa.list_(pa.string()))] if any(e.clears and e.kind != "string" for e in fields) else []
 
 
 def _tables(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from snow_assets.config_import_fields import ColumnType, FieldConfig
-from snow_assets.imports.contract import CHOICE_REJECTED, INVALID_VALUE, SCRIPT_ERROR
+from snow_assets.imports.contract import CHOICE_REJECTED, CLEARED, INVALID_VALUE, SCRIPT_ERROR
 from snow_assets.imports.mapping_types import WORDS, typed
 from snow_assets.pulls.workspace import literal, quoted
 
+_NULL: Final = "NULL"
 LONGEST: Final = 80  # characters of a value that a comment shows
 _FOUND = "sys_import_found_"  # no column of a source is called so
 STATE = "sys_import_state, sys_import_state_comment, sys_row_error"
@@ -22,12 +23,16 @@ STATE = "sys_import_state, sys_import_state_comment, sys_row_error"
 
 @dataclass(frozen=True)
 class MappedField:
-    """A field of the target on its way into SQL. ``guarded``: its expression fails a row, not the set."""
+    """A field of the target on its way into SQL. ``guarded``: its expression fails a row, not the set.
+
+    ``clears``: the text ``NULL`` empties the field of the record, whatever its type and choices are.
+    """
 
     name: str
     config: FieldConfig
     kind: ColumnType
     guarded: bool = False
+    clears: bool = False
 
     @property
     def found(self) -> str:
@@ -54,14 +59,15 @@ def projection(fields: Sequence[MappedField], relation: str, dropped: str = "") 
     keep = f"sys_import_row, {dropped}" if dropped else "sys_import_row"
     found = _select(keep, [f"{each.found} AS {_FOUND}{i}" for i, each in numbered], relation)
     texts = _select(keep, [column for i, each in numbered for column in _text(i, each)], f"({found})")
-    stored = _select("*", [f"{_stored(i, each.config)} AS s{i}" for i, each in numbered], f"({texts})")
+    stored = _select("*", [f"{_stored(i, each)} AS s{i}" for i, each in numbered], f"({texts})")
     values = _select(
         "*", [f"{typed(f's{i}', each.kind, each.config.format)} AS v{i}" for i, each in numbered], f"({stored})"
     )
     checked = {i: problem for i, each in numbered if (problem := _problem(i, each))}
     codes = _select("*", [f"{problem} AS e{i}" for i, problem in checked.items()], f"({values})")
+    cleared = _cleared(fields)
     named = [f"v{i} AS {quoted(each.name)}" for i, each in numbered]
-    return _select("sys_import_row", [*_state(fields, list(checked), dropped), *named], f"({codes})")
+    return _select("sys_import_row", [*_state(fields, list(checked), dropped), *cleared, *named], f"({codes})")
 
 
 def _select(first: str, columns: Sequence[str], relation: str) -> str:
@@ -75,11 +81,15 @@ def _text(i: int, each: MappedField) -> list[str]:
     return [f"nullif(CAST({found}.v AS VARCHAR), '') AS t{i}", f"{found} IS NULL AS x{i}"]
 
 
-def _stored(i: int, config: FieldConfig) -> str:
+def _choices(each: MappedField) -> dict[str, str]:
+    return {**({_NULL: _NULL} if each.clears else {}), **(each.config.choices or {})}
+
+
+def _stored(i: int, each: MappedField) -> str:
     """What is stored, as text: the choice of a value, the default of none."""
-    value = f"t{i}"
+    value, config = f"t{i}", each.config
     if config.choices is not None:
-        cases = " ".join(f"WHEN {literal(key)} THEN {literal(kept)}" for key, kept in config.choices.items())
+        cases = " ".join(f"WHEN {literal(key)} THEN {literal(kept)}" for key, kept in _choices(each).items())
         other = f"t{i}" if config.choice_action == "create" else "NULL"
         value = f"CASE t{i} {cases} ELSE {other} END" if cases else other
     if config.default is None:
@@ -93,10 +103,11 @@ def _problem(i: int, each: MappedField) -> str:
     if each.guarded:
         cases.append(f"WHEN x{i} THEN {SCRIPT_ERROR}")
     if each.config.choices is not None and each.config.choice_action == "reject":
-        known = ", ".join(literal(key) for key in each.config.choices)
+        known = ", ".join(literal(key) for key in _choices(each))
         cases.append(f"WHEN t{i} NOT IN ({known}) THEN {CHOICE_REJECTED}" if known else "")
     if each.kind != "string":
-        cases.append(f"WHEN s{i} IS NOT NULL AND v{i} IS NULL THEN {INVALID_VALUE}")
+        meant = f"s{i} <> '{_NULL}'" if each.clears else f"s{i} IS NOT NULL"
+        cases.append(f"WHEN {meant} AND v{i} IS NULL THEN {INVALID_VALUE}")
     return f"CASE {' '.join(cases)} END" if any(cases) else ""
 
 
@@ -114,6 +125,16 @@ def _state(fields: Sequence[MappedField], checked: Sequence[int], dropped: str) 
         code = f"CASE WHEN NOT {dropped} THEN {code} END"
     casts = zip((state, comment, code), ("VARCHAR", "VARCHAR", "INTEGER"), STATE.split(", "), strict=True)
     return [f"CAST({column} AS {kind}) AS {name}" for column, kind, name in casts]
+
+
+def _cleared(fields: Sequence[MappedField]) -> list[str]:
+    """The column `CLEARED`: fields that are no text and whose text says that they are to be emptied."""
+    named = {i: each.name for i, each in enumerate(fields) if each.clears and each.kind != "string"}
+    if not named:
+        return []
+    any_of = " OR ".join(f"s{i} = '{_NULL}'" for i in named)
+    names = ", ".join(f"CASE WHEN s{i} = '{_NULL}' THEN {literal(name)} END" for i, name in named.items())
+    return [f"CASE WHEN {any_of} THEN list_filter([{names}], lambda name: name IS NOT NULL) END AS {CLEARED}"]
 
 
 def _words(i: int, each: MappedField) -> str:
@@ -135,10 +156,13 @@ def _told(value: str, field: str, what: str) -> str:
 
 
 def fields_of(
-    declared: Mapping[str, FieldConfig], types: Mapping[str, ColumnType], guarded: Sequence[str] = ()
+    declared: Mapping[str, FieldConfig], types: Mapping[str, ColumnType], *, clears: bool
 ) -> list[MappedField]:
     """The declared fields; ``types`` are those of the target's columns, for fields that say none."""
-    return [MappedField(name, field, kind_in(name, field, types), name in guarded) for name, field in declared.items()]
+    return [
+        MappedField(name, field, kind_in(name, field, types), field.sql is not None, clears)
+        for name, field in declared.items()
+    ]
 
 
 def kind_in(name: str, field: FieldConfig, types: Mapping[str, ColumnType]) -> ColumnType:
