@@ -164,7 +164,8 @@ def _errors(books: Workspace, files: pa.Table) -> str:
             "SELECT w.sys_import_set, w.scheduled_import, w.load_id, w.sys_import_row, s.sys_import_file,"  # noqa: S608
             " s.sys_import_line, w.sys_row_error AS code, w.sys_import_state_comment AS message, NULL AS text"
             f' FROM sys_import_set_row w JOIN sys_import_set_file f ON f."set" = w.sys_import_set'
-            f" JOIN {_read(staged)} s ON s.filename = f.staged AND s.sys_import_row = w.sys_import_row WHERE w.sys_import_state = 'error'"
+            f" JOIN {_read(staged)} s"
+            " ON s.filename = f.staged AND s.sys_import_row = w.sys_import_row WHERE w.sys_import_state = 'error'"
         )
     if not parts:
         own = (
