@@ -66,6 +66,11 @@ class Task:
         return f"md5({prefix} || {row}{f' || {literal(salt)}' if salt else ''})"
 
 
+def moment(now: datetime) -> str:
+    """A time as SQL, to the second."""
+    return f"TIMESTAMP {literal(now.strftime('%Y-%m-%d %H:%M:%S'))}"
+
+
 def plan(writer: Writer, task: Task) -> None:
     """Work out ``snow_steps``, ``snow_insert`` and ``snow_update`` from the rows that are to be applied."""
     skip_empty(writer, task)
@@ -239,9 +244,9 @@ def _refuse_sys_ids(writer: Writer, task: Task) -> int:
 def _changes(writer: Writer, task: Task) -> None:
     shape = task.shape.columns
     values = [f"a{at} AS {quoted(field.name)}" for at, field in enumerate(task.values)]
-    moment = f"TIMESTAMP {literal(task.now.strftime('%Y-%m-%d %H:%M:%S'))}"
-    touched = [("sys_updated_on", moment), ("sys_mod_count", "mods + changes")]
-    new = [("sys_domain", literal(task.domain or "")), ("sys_created_on", moment), *touched]
+    now = moment(task.now)
+    touched = [("sys_updated_on", now), ("sys_mod_count", "mods + changes")]
+    new = [("sys_domain", literal(task.domain or "")), ("sys_created_on", now), *touched]
     changes = "JOIN (SELECT k, count_if(state = 'updated') AS changes FROM snow_steps GROUP BY k) USING (k)"
     for name, columns, where in (
         ("snow_insert", new, "NOT found"),

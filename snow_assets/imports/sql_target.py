@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import duckdb
 import pyarrow as pa
@@ -13,14 +13,18 @@ import pyarrow as pa
 from snow_assets.config_imports import SYSTEM_COLUMNS, ImportConfig
 from snow_assets.config_models import nearest
 from snow_assets.errors import ConfigError, ImportFailed, TargetRefused
-from snow_assets.imports.coalesce import UNCHANGED, Task, plan
+from snow_assets.imports.coalesce import UNCHANGED, Task, moment, plan
+from snow_assets.imports.coalesce_blame import Blame
+from snow_assets.imports.coalesce_references import Created, references_of, resolve
 from snow_assets.imports.coalesce_rows import ROWS_TABLE, load, mapped_types
 from snow_assets.imports.contract import CLEARED, MAPPED, Applied, Counters, MappedSet
 from snow_assets.imports.targets.writer import DECLARED_TYPES, SYSTEM_TYPES, Database, TableShape, Writer
 from snow_assets.pulls.workspace import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+ROUNDS: Final = 20  # of rows that the database refuses, each after those of the one before are out
 
 
 class SqlTarget:
@@ -73,16 +77,32 @@ class SqlTarget:
     def _apply(self, writer: Writer, mapped: MappedSet) -> Applied:
         shape = self._prepare(writer, mapped_types(writer.bench, mapped.mapped))
         domain = self.config.sys_domain if "sys_domain" in shape.columns else None
-        fields = load(writer.bench, mapped.mapped, shape, self.config.coalesce, ())
         now = datetime.now(UTC)
+        fields = load(writer.bench, mapped.mapped, shape, self.config.coalesce, list(references_of(self.config)))
+        fields, created = resolve(writer, self.config, shape, fields, moment(now))
         task = Task(mapped, self.config.target.table, shape, fields, self.config.coalesce, domain, now)
-        plan(writer, task)
-        refused = writer.attempt(lambda: _write(writer, task))
-        if refused:
-            raise TargetRefused(refused, key="table", value=task.table, hint=f"nothing of {mapped.key} is applied")
+        self._change(writer, task, created)
         applied = Applied(mapped.attempt, _write_rows(writer.bench, mapped))
         writer.remember(mapped, applied, task.table, self.config.sys_domain)
         return applied
+
+    def _change(self, writer: Writer, task: Task, created: Sequence[Created]) -> None:
+        """Write what the rows come to; rows that are refused become errors, and the others are planned anew."""
+
+        def write(new: str = "snow_insert", changed: str = "snow_update") -> None:
+            for each in created:
+                writer.insert(each.table, each.records)
+            _write(writer, task, new, changed)
+
+        for _ in range(ROUNDS):
+            plan(writer, task)
+            refused = writer.attempt(write)
+            if refused is None:
+                return
+            if not Blame(writer, task, write).mark():
+                break
+        hint = f"nothing of {task.mapped.key} is applied"
+        raise TargetRefused(refused or "", key="table", value=task.table, hint=hint)
 
     def _prepare(self, writer: Writer, types: Mapping[str, str]) -> TableShape:
         table, declared = self.config.target.table, self.config.target.columns
@@ -121,14 +141,13 @@ class SqlTarget:
         raise ConfigError(f"is no column of the table {self.config.target.table}", key="field", value=field, hint=hint)
 
 
-def _write(writer: Writer, task: Task) -> None:
-    new, changed = (_count(writer.bench, name) for name in ("snow_insert", "snow_update"))
-    if new:
-        writer.insert(task.table, "snow_insert")
-    if changed and writer.update(task.table, "snow_update", task.domain) != changed:
-        raise ImportFailed(
-            "records went away, or to another domain, while they were updated", key="table", value=task.table
-        )
+def _write(writer: Writer, task: Task, new: str, changed: str) -> None:
+    if _count(writer.bench, new):
+        writer.insert(task.table, new)
+    expected = _count(writer.bench, changed)
+    if expected and writer.update(task.table, changed, task.domain) != expected:
+        message = "records went away, or to another domain, while they were updated"
+        raise ImportFailed(message, key="table", value=task.table)
 
 
 def _count(bench: duckdb.DuckDBPyConnection, table: str) -> int:
