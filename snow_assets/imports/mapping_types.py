@@ -35,7 +35,7 @@ WORDS: Final[dict[ColumnType, str]] = {
 _TRUE, _FALSE = "('true', '1', 'yes')", "('false', '0', 'no')"
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?"
-_FIRST_DAY = "DATE '0001-01-01'"  # what is before cannot be told in Python
+_DAYS = "{0} >= DATE '0001-01-01' AND {0} < DATE '10000-01-01'"  # others are no dates of Python
 _SHAPES: Final[dict[str, str]] = {
     "integer": r"[+-]?[0-9]+(?:\.0*)?",
     "decimal": rf"[+-]?(?:[0-9]+(?:\.[0-9]{{0,{DECIMALS}}}0*)?|\.[0-9]{{1,{DECIMALS}}}0*)",
@@ -93,7 +93,7 @@ def _within(value: str, kind: ColumnType) -> str:
     if kind == "float":
         return f"CASE WHEN isfinite({value}) THEN {value} END"
     if kind in ("date", "datetime"):
-        return f"CASE WHEN {value} >= {_FIRST_DAY} THEN {value} END"
+        return f"CASE WHEN {_DAYS.format(value)} THEN {value} END"
     return value
 
 
