@@ -1,18 +1,22 @@
-"""Dagster resources: the instance and the folder of landings."""
+"""Dagster resources: the instance, the folder of landings, and the workspace of imports."""
 
 # Dagster reads the annotations of resources when the class is made, so this module does not defer them.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field, JsonValue
 
 from snow_assets.config import Credentials, Environment, InstanceConfig, PullConfig
+from snow_assets.config_imports import ImportSettings
 from snow_assets.pulls import Landing
 from snow_assets.servicenow.client import Client
+
+if TYPE_CHECKING:
+    from snow_assets.imports.workspace import Workspace
 
 # Field of the resource -> the variable that fills it, where it is set.
 VARIABLES = {"url": "SNOW_INSTANCE_URL", "proxy": "SNOW_PROXY", **Credentials.VARIABLES}
@@ -85,3 +89,38 @@ class LandingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def open(self, pull: str) -> Landing:
         """The landing of a pull; nothing is created before the first write."""
         return Landing.open(self.data, pull)
+
+
+class ImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where imports work. URLs of databases, and credentials, are read from the environment when a run needs them."""
+
+    folder: str = Field(description="The working folder: relative paths of sources and targets are taken from it.")
+    pulls: str = Field(description="The declared pulls, whose instance a target may be.")
+    data: str = Field(description="Folder or URL of all landings, whose rows a source may be.")
+    declared: str = Field(description="The declared imports; functions of theirs lie beside it.")
+    sets: str = Field(description="Folder of import sets and of their books.")
+
+    @classmethod
+    def of(cls, environment: Environment) -> "ImportsResource":
+        """The resource of an environment. Raises ``ConfigError`` where its folder is none of this machine."""
+        return cls(
+            folder=str(environment.cwd),
+            pulls=str(environment.pulls_path),
+            data=environment.data_dir,
+            declared=str(environment.imports_path),
+            sets=str(environment.imports_dir),
+        )
+
+    @contextmanager
+    def open(self, settings: ImportSettings) -> "Iterator[Workspace]":
+        """The workspace of ``settings``; closed at the end."""
+        from snow_assets.imports.workspace import Workspace  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+        variables = {
+            "SNOW_PULLS": self.pulls,
+            "SNOW_DATA_DIR": self.data,
+            "SNOW_IMPORTS": self.declared,
+            "SNOW_IMPORTS_DIR": self.sets,
+        }
+        with Workspace(settings, Environment.load(Path(self.folder)).with_values(**variables)) as workspace:
+            yield workspace

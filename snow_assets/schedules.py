@@ -1,14 +1,17 @@
-"""Schedules: one per pull that declares ``schedule:``, and one for its attachments where they declare one."""
+"""Schedules: one per pull or import that declares ``schedule:``, and one for attachments that declare one."""
 
 from __future__ import annotations
 
 import dagster as dg
 
+from snow_assets.assets.import_keys import STAGING, ImportNames, import_tags
+from snow_assets.assets.import_leases import driver_of
 from snow_assets.assets.keys import ATTACHMENTS_TAG, PullNames, run_tags
 from snow_assets.config import PullConfig
+from snow_assets.config_imports import ImportConfig, ImportSettings
 from snow_assets.pulls import lease_holder
 from snow_assets.pulls.attachments import home_of
-from snow_assets.resources import LandingResource
+from snow_assets.resources import ImportsResource, LandingResource
 
 
 def pull_schedule(
@@ -60,5 +63,33 @@ def attachments_schedule(
         if holder:
             return dg.SkipReason(f"{holder} works on the attachments of pull {pull.name}")
         return dg.RunRequest(tags={ATTACHMENTS_TAG: pull.name})
+
+    return start
+
+
+def import_schedule(
+    config: ImportConfig, settings: ImportSettings, imports: ImportsResource, job: dg.ExecutableDefinition
+) -> dg.ScheduleDefinition | None:
+    """The schedule of the staging job, or ``None`` where the import has none. Loads of one import never overlap."""
+    if config.schedule is None:
+        return None
+
+    @dg.schedule(
+        name=ImportNames(config.name).schedule,
+        job=job,
+        cron_schedule=config.schedule.cron,
+        execution_timezone=config.schedule.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Starts import {config.name}; the sensor does the rest, and what follows it.",
+    )
+    def start() -> dg.RunRequest | dg.SkipReason:
+        with imports.open(settings) as workspace:
+            holder = driver_of(workspace, config.name)
+            load = workspace.books.load(config.name)
+        if holder:
+            return dg.SkipReason(f"{holder} works on import {config.name}")
+        if load is not None and load.state == "loaded":
+            return dg.SkipReason(f"load {load.load_id} of import {config.name} is not finished")
+        return dg.RunRequest(tags=import_tags(config.name, STAGING))
 
     return start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -47,8 +48,8 @@ def test_every_command_is_shown_with_its_help(monkeypatch: pytest.MonkeyPatch) -
     group = command_group()
     context = click.Context(group, info_name="snow-assets")
     shown = []
-    for name in group.list_commands(context):
-        result = CliRunner().invoke(group, [name, "--help"], prog_name="snow-assets", terminal_width=80)
+    for name in with_commands_of_groups(group, context):
+        result = CliRunner().invoke(group, [*name.split(), "--help"], prog_name="snow-assets", terminal_width=80)
         assert result.exit_code == 0, name
         shown.append(f"### {name}\n\n```text\n{common_options_removed(result.output).rstrip()}\n```\n\n")
     is_derived("cli.md", "help", "\n" + "".join(shown))
@@ -60,6 +61,16 @@ def command_group() -> click.Group:
     groups = [each for each in vars(module).values() if isinstance(each, click.Group)]
     assert groups, main
     return groups[0]
+
+
+def with_commands_of_groups(group: click.Group, context: click.Context) -> Iterator[str]:
+    """Every command by what is typed after ``snow-assets``."""
+    for name in group.list_commands(context):
+        yield name
+        found = group.get_command(context, name)
+        if isinstance(found, click.Group):
+            below = with_commands_of_groups(found, click.Context(found, parent=context))
+            yield from (f"{name} {each}" for each in below)
 
 
 def common_options_removed(text: str) -> str:

@@ -147,13 +147,13 @@ def _decide_planning(
     if planning.outcome != "failure" or cancelled > planning.ended or now - planning.ended > STALE_SECONDS:
         return otherwise
     times = "once" if planning.attempt == 1 else f"{planning.attempt} times"
-    wait = _wait_left(planning.ended, planning.attempt, now)
+    wait = wait_left(planning.ended, planning.attempt, now)
     if planning.fix_first:
         reason = f"planning failed, and something must be fixed first: see run {planning.run_id[:8]}, then {launch}"
     elif planning.attempt > repair_attempts:
         reason = f"planning failed {times}, giving up: see run {planning.run_id[:8]}; {launch} to try again"
     elif wait > 0:
-        reason = f"planning failed {times}, try {planning.attempt + 1} in {_minutes(wait)}"
+        reason = f"planning failed {times}, try {planning.attempt + 1} in {minutes(wait)}"
     else:
         return PlanAgain(planning.run_id, planning.attempt + 1, planning.new, planning.base)
     unfinished = situation.plan_id and not situation.published
@@ -194,10 +194,10 @@ def _decide_slices(situation: Situation, now: float, repair_attempts: int, slice
             f"{fewest} times, giving up; launch pull_{situation.pull} to try again"
         )
     chosen = [key for key in situation.missing if len(failures[key]) == fewest]
-    wait = _wait_left(max((end for key in chosen for end in failures[key]), default=0.0), fewest, now)
+    wait = wait_left(max((end for key in chosen for end in failures[key]), default=0.0), fewest, now)
     if wait > 0:
         return Nothing(
-            f"plan {situation.plan_id}: {_slices(len(situation.missing))} failed, try {fewest + 1} in {_minutes(wait)}"
+            f"plan {situation.plan_id}: {_slices(len(situation.missing))} failed, try {fewest + 1} in {minutes(wait)}"
         )
     first, last = _range(situation.keys, chosen, slices_per_run)
     return LandSlices(situation.plan_id, first, last, attempt=fewest + 1)
@@ -217,9 +217,9 @@ def _decide_publish(situation: Situation, now: float, repair_attempts: int) -> D
         )
     if len(ended) > repair_attempts:
         return Nothing(f"plan {situation.plan_id}: publishing failed {len(ended)} times, giving up")
-    wait = _wait_left(max((run.ended or 0.0 for run in ended), default=0.0), len(ended), now)
+    wait = wait_left(max((run.ended or 0.0 for run in ended), default=0.0), len(ended), now)
     if wait > 0:
-        return Nothing(f"plan {situation.plan_id}: publishing failed, try {len(ended) + 1} in {_minutes(wait)}")
+        return Nothing(f"plan {situation.plan_id}: publishing failed, try {len(ended) + 1} in {minutes(wait)}")
     return Publish(situation.plan_id, attempt=len(ended) + 1)
 
 
@@ -250,7 +250,8 @@ def _range(keys: Sequence[str], chosen: Sequence[str], slices_per_run: int) -> t
     return chosen[0], [key for key in chosen if key in within][-1]
 
 
-def _wait_left(ended: float, failures: int, now: float) -> float:
+def wait_left(ended: float, failures: int, now: float) -> float:
+    """Seconds until the next try after so many, the last of which ended then."""
     if failures == 0:
         return 0.0
     return ended + REPAIR_WAITS[min(failures, len(REPAIR_WAITS)) - 1] - now
@@ -260,5 +261,6 @@ def _slices(count: int) -> str:
     return "1 slice" if count == 1 else f"{count} slices"
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """A wait in words."""
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -67,16 +67,16 @@ def pull_parts(
     return PullParts(
         pull=pull,
         assets=assets,
-        plan_job=_job(
+        plan_job=only_here(
             names.plan_job,
             only(names.plan),
             run_tags(name, "plan"),
             f"Starts pull {name}: makes a plan, which the reconciler then lands and publishes.",
         ),
-        slices_job=_job(
+        slices_job=only_here(
             names.slices_job, only(names.slices), run_tags(name, "slices"), f"Lands slices of pull {name}."
         ),
-        publish_job=_job(
+        publish_job=only_here(
             names.publish_job,
             first | after,
             run_tags(name, "publish"),
@@ -92,7 +92,7 @@ def pool_of(url: str | None) -> str:
     return f"{PREFIX}/{host}" if host else PREFIX
 
 
-def _job(
+def only_here(
     name: str, selection: dg.AssetSelection, tags: dict[str, str], description: str
 ) -> UnresolvedAssetJobDefinition:
     """A job that runs in its own process only: one step needs no second one, and no second start."""

@@ -116,7 +116,7 @@ def look(
         keys=plan.partition_keys,
         missing=() if published else _missing(plan, landing),
         published=published and not behind,
-        runs=[_seen(record, alive=bool(holder)) for record in _records(instance, pull.name, plan.plan_id)],
+        runs=[run_seen(record, alive=bool(holder)) for record in _records(instance, pull.name, plan.plan_id)],
         busy=why_busy(PullNames(pull.name), holder, unfinished, backfills),
         planning=planning,
     )
@@ -134,8 +134,8 @@ def _records(instance: dg.DagsterInstance, pull: str, plan_id: str) -> Sequence[
     return instance.get_run_records(filters=dg.RunsFilter(tags=tags), limit=_RUNS_READ)
 
 
-def _seen(record: RunRecord, *, alive: bool) -> RunSeen:
-    """``alive``: somebody holds the pull's lease. A run from a terminal that nobody holds it for is dead."""
+def run_seen(record: RunRecord, *, alive: bool) -> RunSeen:
+    """A run, for decisions. ``alive``: somebody holds the lease; a run from a terminal that nobody does is dead."""
     run = record.dagster_run
     single = run.tags.get(PARTITION_TAG, "")
     return RunSeen(

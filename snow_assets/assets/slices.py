@@ -9,6 +9,7 @@ from itertools import groupby
 
 import dagster as dg
 
+from snow_assets.assets.chosen import partition_keys
 from snow_assets.assets.failures import failures, fix_first_told, tell_fix_first
 from snow_assets.assets.fault_lines import fault_lines
 from snow_assets.assets.keys import PullNames, plan_of, run_tags
@@ -21,6 +22,8 @@ from snow_assets.pulls.governed import Governed
 from snow_assets.resources import LandingResource, ServiceNowResource
 from snow_assets.servicenow.client import Client
 
+_NONE = "choose partitions: a slice is one partition of this asset"
+_GONE = "the range holds no partitions any more: its plan was retired; materialise the plan asset"
 _NAMED = 5  # failed slices named in the failure's line; the check's table has them all
 
 Event = dg.AssetMaterialization | dg.AssetCheckResult
@@ -54,7 +57,7 @@ def slices_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
     def slices(
         context: dg.AssetExecutionContext, servicenow: ServiceNowResource, landing: LandingResource
     ) -> Iterator[Event]:
-        keys = _partition_keys(context)
+        keys = partition_keys(context, none=_NONE, gone=_GONE)
         plan_ids = sorted({plan_of(key) for key in keys})
         context.instance.add_run_tags(context.run.run_id, run_tags(pull.name, "slices", plan_ids[-1]))
         store = landing.open(pull.name)
@@ -81,19 +84,6 @@ def slices_asset(pull: PullConfig, pool: str | None) -> dg.AssetsDefinition:
 
 def _cut(pull: PullConfig) -> str:
     return f"one, read by {', '.join(pull.key)}" if pull.key else "pinned to ranges of sys_id"
-
-
-def _partition_keys(context: dg.AssetExecutionContext) -> list[str]:
-    """The keys of the run. A range that resolves to none must not pass for success."""
-    if not context.has_partition_key and not context.has_partition_key_range:
-        raise dg.Failure("choose partitions: a slice is one partition of this asset", allow_retries=False)
-    keys = list(context.partition_keys)
-    if not keys:
-        raise dg.Failure(
-            "the range holds no partitions any more: its plan was retired; materialise the plan asset",
-            allow_retries=False,
-        )
-    return keys
 
 
 def _land(

@@ -30,6 +30,8 @@ from snow_assets.errors import (
 
 if TYPE_CHECKING:
     from snow_assets.config import Environment, PullConfig, Settings
+    from snow_assets.config_imports import ImportSettings
+    from snow_assets.imports.workspace import Workspace
     from snow_assets.pulls import Landing
     from snow_assets.servicenow.client import Client
 
@@ -46,13 +48,15 @@ class App:
     log_level: str = "warning"
     json: bool = False
     undeclared: bool = False  # pulls.yaml is about to be written
+    imports: str | None = None
 
     @cached_property
     def environment(self) -> Environment:
         """The environment and ``.env``; the options win over both."""
         from snow_assets.config import Environment
 
-        return Environment.load().with_values(SNOW_PULLS=self.pulls, SNOW_DATA_DIR=self.data)
+        options = {"SNOW_PULLS": self.pulls, "SNOW_DATA_DIR": self.data, "SNOW_IMPORTS": self.imports}
+        return Environment.load().with_values(**options)
 
     @cached_property
     def settings(self) -> Settings:
@@ -67,6 +71,22 @@ class App:
         if self.undeclared:
             return None
         return self.settings if self.pulls or self.environment.pulls_path.exists() else None
+
+    @cached_property
+    def import_settings(self) -> ImportSettings:
+        """``imports.yaml``. Raises ``ConfigError``."""
+        from snow_assets.config_imports_yaml import load_imports
+
+        pulls = self.settings.pulls if self.environment.pulls_path.exists() else None
+        return load_imports(self.environment.imports_path, pulls, required=True)
+
+    @contextmanager
+    def imports_workspace(self) -> Iterator[Workspace]:
+        """The declared imports and their books; nothing is created. Raises ``ConfigError``."""
+        from snow_assets.imports.workspace import Workspace
+
+        with Workspace(self.import_settings, self.environment) as workspace:
+            yield workspace
 
     def landing(self, pull: str) -> Landing:
         """The landing of a pull; nothing is created. Raises ``LandingError`` where the data folder is none."""
@@ -194,7 +214,7 @@ def command_options(function: Function) -> Function:
     @functools.wraps(function)
     def wrapped(pulls: str | None, data: str | None, log_level: str, json: bool, **options: Any) -> Any:
         log_to_stderr(log_level)
-        return function(App(pulls, data, log_level, json), **options)
+        return function(App(pulls, data, log_level, json, imports=options.pop("imports", None)), **options)
 
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
@@ -211,6 +231,11 @@ _OPTIONS = (
         help="How much is logged on stderr.  [warning]",
     ),
     click.option("--json", is_flag=True, help="Print one JSON object, also on failure."),
+)
+
+
+imports_option = click.option(
+    "--imports", metavar="FILE", help="The declared imports.  [SNOW_IMPORTS, imports.yaml beside pulls.yaml]"
 )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import click
 
+from snow_assets.cli.commands import Commands
 from snow_assets.cli.failures import Reported, Signals, report_failure, report_signal
 
 # Command -> module below snow_assets.cli that holds a click command of that name, and its line in --help.
@@ -31,43 +31,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "documents": ("documents", "Write the rows as documents, and what changed since the last time."),
     "graph": ("graph", "Export, or walk, the CIs and relations of a pull of cmdb_rel_ci."),
     "attachments": ("attachments", "List and fetch the files attached to the rows."),
+    "imports": ("imports", "Run imports, and show where they stand."),
     "count": ("count", "Count the rows of a table at the instance."),
     "simulate": ("simulate", "Run an embedded ServiceNow instance in the foreground."),
     "demo": ("demo", "See all of it at work on an embedded instance."),
 }
-
-
-class Commands(click.Group):
-    """The commands, each imported when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Every command, in the order in which they are met."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command, or ``None``."""
-        if cmd_name not in COMMANDS:
-            return None
-        from importlib import import_module
-
-        command = getattr(import_module(f"snow_assets.cli.{COMMANDS[cmd_name][0]}"), cmd_name.replace("-", "_"))
-        return command if isinstance(command, click.Command) else None
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command and its arguments; an unknown one gets the nearest as a hint."""
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            close = get_close_matches(name, COMMANDS, n=1)
-            suggestion = f"; did you mean {close[0]}?" if close else ""
-            ctx.fail(f"no such command: {name}{suggestion}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The list in ``--help``, from the table: no command is imported for it."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -78,7 +46,11 @@ def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> No
         ctx.exit()
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print it.")
 def snow_assets() -> None:
     """Pull ServiceNow tables completely, and publish them as Delta Lake tables.

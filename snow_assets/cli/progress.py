@@ -15,12 +15,8 @@ if TYPE_CHECKING:
     from snow_assets.pulls.progress import Progress
 
 
-@contextmanager
-def progress_bar(pull: str) -> Iterator[Callable[[Progress], None] | None]:
-    """A listener that draws rows, rows/s, retries, failed slices and the time left; ``None`` without a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
+def bar_of() -> Bar:
+    """A bar on stderr whose tasks have the field ``figures``; gone when it ends."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
@@ -31,7 +27,16 @@ def progress_bar(pull: str) -> Iterator[Callable[[Progress], None] | None]:
         TextColumn("{task.fields[figures]}"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def progress_bar(pull: str) -> Iterator[Callable[[Progress], None] | None]:
+    """A listener that draws rows, rows/s, retries, failed slices and the time left; ``None`` without a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with bar_of() as bar:
         task = bar.add_task(pull, total=None, figures="planning")
         yield _Listener(bar, task)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     import duckdb
 
 SHOWN = 1000  # rows of a table on a terminal
+FORMAT = click.option("--format", "form", type=click.Choice(["table", "csv"]), help="[table on a terminal, else csv]")
 
 
 @click.command()
 @click.argument("query")
-@click.option("--format", "form", type=click.Choice(["table", "csv"]), help="[table on a terminal, else csv]")
+@FORMAT
 @command_options
 def sql(app: App, query: str, form: str | None) -> None:
     """Run QUERY (DuckDB's SQL) over the published rows; - reads it from stdin.
@@ -34,32 +36,43 @@ def sql(app: App, query: str, form: str | None) -> None:
 
     from snow_assets.reader import connect
 
-    text = sys.stdin.read() if query == "-" else query
-    if not text.strip(" \t\r\n;"):
-        raise ConfigError("is empty", key="query", value=text, hint='such as "select count(*) from NAME"')
+    text = text_of(query, 'such as "select count(*) from NAME"')
     declared = list(app.declared.pulls) if app.declared else []
     connection = connect(app.environment.data_dir, declared)
     try:
         result = connection.execute(text)
         names = [str(column[0]) for column in result.description or ()]
-        _print(app, names, result, form or ("table" if sys.stdout.isatty() else "csv"))
+        print_rows(app, names, _fetched(result), form or ("table" if sys.stdout.isatty() else "csv"))
     except duckdb.Error as error:
         raise _sql_error(error, connection, app) from None
 
 
-def _print(app: App, names: Sequence[str], result: duckdb.DuckDBPyConnection, form: str) -> None:
+def text_of(query: str, hint: str) -> str:
+    """The query that was given, or stands on stdin. Raises ``ConfigError`` where it is empty."""
+    text = sys.stdin.read() if query == "-" else query
+    if not text.strip(" \t\r\n;"):
+        raise ConfigError("is empty", key="query", value=text, hint=hint)
+    return text
+
+
+def print_rows(app: App, names: Sequence[str], rows: Iterable[Sequence[Any]], form: str) -> None:
+    """Print the result of a query as JSON, ``csv`` or a ``table``."""
     if app.json:
-        app.result({"columns": list(names), "rows": [list(row) for row in result.fetchall()] if names else []})
+        app.result({"columns": list(names), "rows": [list(row) for row in rows]})
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
-        while batch := result.fetchmany(10_000):
-            writer.writerows(batch)
+        writer.writerows(rows)
     else:
-        rows: list[tuple[Any, ...]] = result.fetchmany(SHOWN + 1)
-        app.result({}, table_lines(names, _shown(rows[:SHOWN])))
-        if len(rows) > SHOWN:
+        first = list(islice(rows, SHOWN + 1))
+        app.result({}, table_lines(names, _shown(first[:SHOWN])))
+        if len(first) > SHOWN:
             note(f"the first {SHOWN:,} rows; --format csv prints all")
+
+
+def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[Sequence[Any]]:
+    while result.description and (batch := result.fetchmany(10_000)):
+        yield from batch
 
 
 def _shown(rows: Iterable[Sequence[Any]]) -> Iterable[list[object]]:

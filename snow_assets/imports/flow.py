@@ -5,7 +5,7 @@ Each step may be called again, after any crash, by anyone: what is done is not d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -49,7 +49,7 @@ def transform(
     type: JobType = "regular",  # noqa: A002
     worker: str = "",
     on_done: Callable[[Outcome], None] | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Transform import sets of a load (default: those that are not), some beside each other; yields what came of each.
 
     A set that fails is an outcome, not an exception; one that was done before is adopted.

@@ -37,8 +37,19 @@ def test_every_command_takes_the_common_options(command: str) -> None:
 
     found = main.snow_assets.get_command(click.Context(main.snow_assets), command)
     assert found is not None
-    options = {option for parameter in found.params for option in parameter.opts}
-    assert {"--pulls", "--data", "--log-level", "--json"} <= options
+    for each in leaves(found, click.Context(main.snow_assets)):
+        options = {option for parameter in each.params for option in parameter.opts}
+        assert {"--pulls", "--data", "--log-level", "--json"} <= options, each.name
+
+
+def leaves(command: click.Command, above: click.Context) -> list[click.Command]:
+    """The command, or those of a group."""
+    if not isinstance(command, click.Group):
+        return [command]
+    context = click.Context(command, parent=above)
+    found = [command.get_command(context, name) for name in command.list_commands(context)]
+    assert all(found)
+    return [leaf for each in found if each for leaf in leaves(each, context)]
 
 
 def test_a_pull_prints_the_object_that_scripts_rely_on(pulled: Folder) -> None:
