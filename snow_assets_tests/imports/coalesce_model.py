@@ -99,7 +99,7 @@ class Model:
         return min(mine, key=lambda each: each["sys_id"], default=None)
 
     def _same(self, name: str, stored: Row, record: Row) -> bool:
-        return self._normal(stored[name]) == self._normal(record[name])
+        return bool(self._normal(stored[name]) == self._normal(record[name]))
 
     def _normal(self, value: Any) -> Any:
         value = _filled(value)

@@ -46,7 +46,7 @@ def told(story: Story, folder: Path) -> None:
 
 def outcome(path: Path) -> list[tuple[int, str, str | None]]:
     columns = ("sys_import_row", "sys_import_state", "sys_target_sys_id")
-    return [tuple(row[name] for name in columns) for row in pq.read_table(path).to_pylist()]  # type: ignore[misc]
+    return [tuple(row[name] for name in columns) for row in pq.read_table(path).to_pylist()]
 
 
 def table(file: Path) -> list[Row]:

@@ -41,6 +41,7 @@ MEMORY: Final = "600MB"  # before DuckDB spills beside the file
 _SETTINGS: Final = (
     f"SET memory_limit = '{MEMORY}'",
     "SET preserve_insertion_order = false",
+    "SET TimeZone = 'UTC'",
     "SET wal_autocheckpoint = '256MB'",  # a checkpoint for each set costs more than the set
 )
 _HELD: Final = ("Could not set lock", "different configuration", "already attached")
