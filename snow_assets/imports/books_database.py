@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, text, update
+from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from snow_assets.errors import ConfigError, InstanceUnavailable
@@ -96,7 +96,8 @@ class Database:
 
     def _postgresql(self) -> Engine:
         need("psycopg2", "postgres")
-        return create_engine(self._url or "", max_overflow=-1, pool_pre_ping=True)
+        url = make_url(self._url or "").set(drivername="postgresql+psycopg2")
+        return create_engine(url, max_overflow=-1, pool_pre_ping=True)
 
     def _sqlite(self) -> Engine:
         try:

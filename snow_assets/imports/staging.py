@@ -88,9 +88,11 @@ class SetFiles:
 
     def add(self, rows: pa.Table, sets: Any) -> None:
         """Append rows to their sets, in their order. With a size, sets that are full are sealed."""
+        if not rows.num_rows:
+            return
         order = np.argsort(sets, kind="stable")
         dealt = sets[order]
-        taken = rows.take(pa.array(order)) if len(order) and np.any(order[1:] < order[:-1]) else rows
+        taken = rows.take(pa.array(order)) if np.any(order[1:] < order[:-1]) else rows
         numbers, starts = np.unique(dealt, return_index=True)
         for number, start, end in zip(numbers, starts, [*starts[1:], len(dealt)], strict=True):
             self._file(int(number)).append(taken.slice(start, end - start))
