@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,11 +80,8 @@ class InstanceTarget:
 
     def applied(self, key: str) -> Applied | None:
         """What is remembered of an import set, beside its load."""
-        path = self._memory(key)
-        if not path.exists():
-            return None
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return Applied(found["attempt"], Counters(**found["counters"]))
+        found = self._known(key)
+        return Applied(found["attempt"], Counters(**found["counters"])) if found else None
 
     def apply(self, mapped: MappedSet) -> Applied:
         """Apply a set row by row, each once. What a run that died had done stays done, and is counted as it was."""
@@ -131,14 +128,19 @@ class InstanceTarget:
         name, load_id, set_no = key.rsplit("/", 2)
         return self._home.load(name, load_id).path / "applied" / f"{set_no}.json"
 
+    def _known(self, key: str) -> dict[str, Any]:
+        path = self._memory(key)
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return found
+
     def _journal(self, mapped: MappedSet) -> Journal:
         path = mapped.rows.with_name(f"{mapped.set_no:04d}.journal")
-        found = Journal.found(path)
-        memory = self._memory(mapped.key)
-        finished = memory.exists() and json.loads(memory.read_text(encoding="utf-8")).get("journal")
-        if found is not None and found.id != finished and found.reprocess == mapped.reprocess:
+        found, known = Journal.found(path), self._known(mapped.key)
+        if found is not None and found.id != known.get("journal") and found.reprocess == mapped.reprocess:
             return found
-        return Journal.begin(path, reprocess=mapped.reprocess, began=self._client.clock().strftime(_STORED))
+        salt = known.get("salt") or (found.salt if found else "")
+        began = self._client.clock().strftime(_STORED)
+        return Journal.begin(path, reprocess=mapped.reprocess, began=began, salt=salt)
 
     def _remember(self, mapped: MappedSet, journal: Journal) -> Applied:
         """Write what became of the rows, then that the set is applied."""
@@ -150,7 +152,8 @@ class InstanceTarget:
                 writer.write_table(_table(outcomes))
         settle(scratch, mapped.rows)
         applied = Applied(mapped.attempt, Counters.of_states(states))
-        known = {"attempt": applied.attempt, "counters": applied.counters.as_dict(), "journal": journal.id}
+        known = {"attempt": applied.attempt, "counters": applied.counters.as_dict()}
+        known |= {"journal": journal.id, "salt": journal.salt}
         write_whole(self._memory(mapped.key), json.dumps(known))
         journal.forget()
         return applied

@@ -102,8 +102,7 @@ class TableWay:
         return ("key", *self._by_key.key(key))
 
     def _own(self, row: Row) -> str:
-        mapped = self._setting.mapped
-        return own_sys_id(mapped.import_name, mapped.load_id, row.number)
+        return own_sys_id(self._setting.journal.salt, self._setting.mapped, row.number)
 
     def _found(self, groups: Mapping[Key, Sequence[Row]]) -> dict[Key, dict[str, Any] | None]:
         """The record of each key, where there is one."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snow_assets.config_imports import ImportConfig
-from snow_assets.imports.contract import CLEARED, MAPPED, RowState
+from snow_assets.imports.contract import CLEARED, MAPPED, MappedSet, RowState
 
 Key: TypeAlias = tuple[str, ...]
 _CLEARS: Final = "NULL"
@@ -127,9 +127,12 @@ def stored_text(value: Any) -> str:
     return str(value)
 
 
-def own_sys_id(import_name: str, load_id: str, number: int) -> str:
-    """The sys_id of the record that a row makes, in whichever try."""
-    return md5(f"{import_name}/{load_id}/{number}")
+def own_sys_id(salt: str, mapped: MappedSet, number: int) -> str:
+    """The sys_id of the record that a row makes, in whichever try.
+
+    ``salt`` is drawn once for each set: loads of two installations may have begun in the same second.
+    """
+    return md5(f"{salt}/{mapped.import_name}/{mapped.load_id}/{number}")
 
 
 def md5(text: str) -> str:
