@@ -21,10 +21,11 @@ from snow_assets.simulator.writes import document_of
 if TYPE_CHECKING:
     from snow_assets.simulator.instance import Simulator
 
+_CLOCK_STEP = 0.001  # a clock that is moved by so many seconds rounds them to microseconds
 _FINAL = ("processed", "cancelled")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     """An import set on its way."""
 
@@ -50,9 +51,8 @@ class Transforms:
         self._lock = threading.Lock()
 
     def add(self, job: _Job) -> None:
-        """Put a set at the end of the queue."""
-        with self._lock:
-            self._jobs.append(job)
+        """Put a set at the end of the queue; a transform that is going on is not waited for."""
+        self._jobs.append(job)
 
     def tick(self) -> None:
         """Do what is due. Another thread that does it already is not waited for."""
@@ -92,7 +92,7 @@ class Transforms:
         row = store.rows_of("sys_import_set").get(job.set_id)
         if row is None or row.get("state") in _FINAL:
             return True
-        if row.get("state") == "loading" and (forced or now >= job.loaded_at):
+        if row.get("state") == "loading" and (forced or now + _CLOCK_STEP >= job.loaded_at):
             values = {"state": "loaded", "load_completed": self._sim.clock.stored()}
             row = store.update("sys_import_set", job.set_id, values, job.user)
         if row.get("state") != "loaded" or not self._may_start(job, forced):
@@ -100,7 +100,7 @@ class Transforms:
         if job.started is None:
             self._start(job, now)
         took = self._sim.knobs.transform_seconds + len(job.rows) * self._sim.knobs.transform_seconds_per_row
-        if forced or now >= (job.started or now) + took:
+        if forced or now + _CLOCK_STEP >= (job.started or now) + took:
             return self._transformed(job, forced)
         return False
 
@@ -182,6 +182,7 @@ def _staged(access: Access, asked: Asked, staging: str) -> Reply:
     if way.asynchronous:
         access.sim.transforms.add(job)
     else:
+        job.run_after = ""  # which is for asynchronous sets only
         store.update("sys_import_set", job.set_id, {"mode": "synchronous"}, user, quiet=True)
         access.sim.transforms.run(job)
     return json_reply({"import_set_id": job.set_id, "multi_import_set_id": multi}, 201, ids=[job.set_id])
