@@ -32,7 +32,7 @@ class ReferenceConfig(Section):
 
 
 def _texts(value: object) -> object:
-    """YAML reads 1 as a number and yes as a boolean; sources and targets of choices hold text."""
+    """YAML reads 1 as a number and true as a boolean; sources and targets of choices hold text."""
     return {_text(key): _text(kept) for key, kept in value.items()} if isinstance(value, dict) else value
 
 

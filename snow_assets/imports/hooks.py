@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import TransformFailed
 from snow_assets.imports.contract import CLEARED, INVALID_VALUE, MAPPED, SCRIPT_ERROR, Counters, Record
 from snow_assets.imports.functions import load_function, said
+from snow_assets.imports.transform_bench import workbench
 from snow_assets.imports.transform_context import SetContext
-from snow_assets.pulls.workspace import literal, workspace
+from snow_assets.pulls.workspace import literal
 
 _BATCH: Final = 10_000  # rows that are Python objects at a time
 _STATES: Final = MAPPED.names[1:]
@@ -49,8 +51,7 @@ def run_start(config: ImportConfig, context: SetContext) -> None:
 
 
 def run_before(config: ImportConfig, batches: Iterable[pa.Table], context: SetContext) -> Iterator[pa.Table]:
-    """The mapped batches as ``on_start`` and ``on_before`` let them pass. Raises ``TransformFailed`` for on_start."""
-    run_start(config, context)
+    """The mapped batches as ``on_before`` lets them pass."""
     hook = _hook(config, "on_before")
     for batch in batches:
         yield _before(hook, batch, context) if hook else batch
@@ -132,10 +133,10 @@ def run_after(config: ImportConfig, mapped: Path, rows_file: Path, context: SetC
         JOIN read_parquet({literal(str(rows_file))}) USING (sys_import_row)
         WHERE sys_import_state IN ('inserted', 'updated', 'ignored') ORDER BY sys_import_row
     """  # noqa: S608
-    with workspace() as (connection, _):
-        reader: pa.RecordBatchReader = connection.execute(statement).to_arrow_reader(_BATCH)
-        for batch in reader:
-            for row in batch.to_pylist():
+    with workbench() as (connection, folder):
+        connection.execute(f"COPY ({statement}) TO {literal(str(folder / 'rows.parquet'))} (FORMAT parquet)")
+        with pq.ParquetFile(folder / "rows.parquet") as file:
+            for row in (row for batch in file.iter_batches(_BATCH) for row in batch.to_pylist()):
                 try:
                     hook(row, context)
                 except Exception as error:

@@ -6,8 +6,7 @@ state of the row. What fails the set raises `TransformFailed`, and nothing is wr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +19,13 @@ from snow_assets.config_imports import SYSTEM_COLUMNS, ImportConfig
 from snow_assets.config_models import nearest
 from snow_assets.errors import ConfigError, TransformFailed
 from snow_assets.imports.contract import CLEARED, MAPPED, STAGED
-from snow_assets.imports.hooks import run_before
+from snow_assets.imports.hooks import run_before, run_start
 from snow_assets.imports.mapping_fields import MappedField, fields_of, projection, text_of
 from snow_assets.imports.mapping_types import ARROW, WORDS, kind_of, typed
+from snow_assets.imports.transform_bench import reason, workbench
 from snow_assets.imports.transform_context import SetContext
 from snow_assets.imports.transformed import transformed
-from snow_assets.pulls.workspace import literal, workspace
+from snow_assets.pulls.workspace import literal
 
 _BATCH = 20_000  # rows that hooks see at a time as Python objects
 _LEFT = {*STAGED.names, *(set(SYSTEM_COLUMNS) - {"sys_id"})}  # no fields: ours, or kept by the target itself
@@ -39,7 +39,7 @@ def map_set(config: ImportConfig, staged: Path, out: Path, context: SetContext) 
         TransformFailed: custom code or SQL failed; the message names it and the set.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _workbench() as (connection, folder):
+    with workbench() as (connection, folder):
         _view(connection, "staging", staged)
         _check_order(connection, staged)
         relation, dropped = "staging", ""
@@ -48,17 +48,13 @@ def map_set(config: ImportConfig, staged: Path, out: Path, context: SetContext) 
             relation, dropped = "transformed", "sys_import_dropped"
         fields = mapped_fields(connection, config, relation)
         select = projection(fields, relation, dropped)
-        if config.transform.hooks.on_start or config.transform.hooks.on_before:
-            return _hooked(connection, config, select, fields, relation, out, context)
-        return _copied(connection, select, fields, relation, out, context)
-
-
-@contextmanager
-def _workbench() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """One thread for a set, as sets run beside each other; rows keep their order; datetimes are UTC."""
-    with workspace() as (connection, folder):
-        connection.execute("SET threads = 1; SET preserve_insertion_order = true; SET TimeZone = 'UTC'")
-        yield connection, folder
+        hooks = config.transform.hooks
+        made = folder / "mapped.parquet" if hooks.on_before else out
+        run_start(config, context)
+        rows = _copied(connection, select, fields, relation, made, context)
+        if hooks.on_before:
+            _hooked(config, fields, made, out, context)
+        return rows
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
@@ -133,11 +129,6 @@ def _tried(connection: duckdb.DuckDBPyConnection, statement: str, key: str) -> l
         raise ConfigError(f"is not SQL that DuckDB can run: {reason(error)}", key=key) from None
 
 
-def reason(error: Exception) -> str:
-    """The first line of an error, cut where it is long."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
 def _copied(
     connection: duckdb.DuckDBPyConnection,
     select: str,
@@ -173,32 +164,14 @@ def _failure(
     return TransformFailed(f"cannot be mapped: {reason(error)}", key="import set", value=context.set_name)
 
 
-def _hooked(
-    connection: duckdb.DuckDBPyConnection,
-    config: ImportConfig,
-    select: str,
-    fields: Sequence[MappedField],
-    relation: str,
-    out: Path,
-    context: SetContext,
-) -> int:
+def _hooked(config: ImportConfig, fields: Sequence[MappedField], made: Path, out: Path, context: SetContext) -> None:
+    """Write ``made`` to ``out`` as on_before lets its rows pass."""
     schema = pa.schema([*MAPPED, *_cleared_column(fields), *(pa.field(each.name, ARROW[each.kind]) for each in fields)])
-    rows = 0
-    try:
-        reader = connection.execute(select).to_arrow_reader(_BATCH)
-        with pq.ParquetWriter(out, schema, compression="snappy") as writer:
-            for batch in run_before(config, _tables(reader, schema), context):
-                writer.write_table(batch)
-                rows += batch.num_rows
-    except duckdb.Error as error:
-        raise _failure(connection, error, fields, relation, context) from error
-    return rows
+    with pq.ParquetFile(made) as file, pq.ParquetWriter(out, schema, compression="snappy") as writer:
+        batches = (pa.Table.from_batches([batch]).cast(schema) for batch in file.iter_batches(_BATCH))
+        for table in run_before(config, batches, context):
+            writer.write_table(table)
 
 
 def _cleared_column(fields: Sequence[MappedField]) -> list[pa.Field]:
     return [pa.field(CLEARED, pa.list_(pa.string()))] if any(e.clears and e.kind != "string" for e in fields) else []
-
-
-def _tables(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]:
-    for batch in reader:
-        yield pa.Table.from_batches([batch]).cast(schema)

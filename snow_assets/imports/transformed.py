@@ -9,6 +9,7 @@ import duckdb
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import TransformFailed
 from snow_assets.imports.python_transform import python_transform
+from snow_assets.imports.transform_bench import reason
 from snow_assets.imports.transform_context import SetContext
 from snow_assets.pulls.workspace import literal
 
@@ -28,7 +29,7 @@ def transformed(
     try:
         connection.execute(f"COPY (\n{config.transform.sql}\n) TO {literal(str(made))} (FORMAT parquet)")
     except duckdb.Error as error:
-        raise _failed(context, f"fails: {(str(error).strip().splitlines() or [''])[0][:300]}") from error
+        raise _failed(context, f"fails: {reason(error)}") from error
     connection.execute(f"CREATE VIEW selected AS SELECT * FROM read_parquet({literal(str(made))})")  # noqa: S608
     _check(connection, context)
     connection.execute(f"""
