@@ -111,6 +111,8 @@ class Link:
             return TargetBusy(words, key=self.place, hint=hint)
         if code.startswith("53"):
             return TargetBusy(words, key=self.place, hint="the server lacks something; run it again when it is well")
+        if code == "3F000":
+            return ConfigError(words, key=self.place, hint="create it, or name another with target.schema")
         if code == "42501":
             return TargetRefused(words, key=self.place, hint="grant it to the role of the URL")
         return TargetRefused(words, key=self.place)

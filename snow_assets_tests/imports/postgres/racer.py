@@ -1,6 +1,6 @@
 """An import as a process of its own, which waits for a sign before it transforms what it staged.
 
-``python -m snow_assets_tests.imports.postgres.racer NAME``: works in the current folder, on ``people.csv`` there, with the
+``python -m snow_assets_tests.imports.postgres.racer NAME``: works in the current folder, on ``people.csv``, with the
 URL in ``PEOPLE_DATABASE``. Each line of stdin is a table to import into, such as ``people`` (``people_off``:
 without synchronized inserts); it says ``staged``, waits for another line, and says what it did.
 """
@@ -29,12 +29,18 @@ def main(name: str) -> None:
         environment = Environment(values, Path.cwd())
         with Workspace(ImportSettings(imports={name: config}), environment) as workspace:
             load = flow.stage(config, workspace)
-            print("staged", flush=True)
+            say("staged")
             sys.stdin.readline()
             for _ in flow.transform(config, workspace, load.load_id):
                 pass
             counters = flow.finish(config, workspace, load.load_id).counters
-        print(f"{counters.inserts} {counters.updates + counters.ignored}", flush=True)
+        say(f"{counters.inserts} {counters.updates + counters.ignored}")
+
+
+def say(line: str) -> None:
+    """To whoever started us."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
