@@ -21,7 +21,7 @@ from snow_assets.servicenow.retry import RetryPolicy
 
 _MOST: Final = 10_000  # records in one answer
 _KEYS: Final = 100  # in one request
-_PIECES: Final = re.compile(r"[\^\x00-\x1f\x7f-\x9f]+")
+_PIECES: Final = re.compile(r"[\^\x00-\x1f\x7f-\x9f]+|javascript:|^=+")
 
 Normal = Callable[[str, str], str]
 
@@ -74,7 +74,7 @@ class Lookup:
 
     def _rows(self, query: Sequence[str], tally: Tally) -> Procedure[list[dict[str, Any]]]:
         where = f"{self._joined(query)}^ORDERBYsys_id"
-        names = (*self.by, *self.wanted)
+        names = tuple(dict.fromkeys((*self.by, *self.wanted)))
         return (yield from rows(self.table, where, names, "lookup", self.policy, tally, limit=_MOST))
 
     def _key_of(self, record: Mapping[str, Any]) -> Key:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from snow_assets.config_import_fields import ReferenceConfig
 from snow_assets.config_imports import ImportConfig
-from snow_assets.errors import RequestFailed, WriteRefused, WriteUncertain
+from snow_assets.errors import Cancelled, RequestFailed, WriteRefused, WriteUncertain
 from snow_assets.imports.contract import INVALID_TARGET, REFERENCE_REJECTED, SCRIPT_ERROR, MappedSet
 from snow_assets.imports.targets.instance_journal import Journal
 from snow_assets.imports.targets.instance_lookup import Lookup
@@ -89,7 +89,7 @@ class TableWay:
         fields, rule = self._config.coalesce.fields, self._config.coalesce
         empty = [name for name in fields if not row.values.get(name)]
         if empty and rule.empty == "skip" and not rule.create_on_empty:
-            return Outcome(row.number, "skipped", f"{empty[0]}: the key is empty")
+            return Outcome(row.number, "skipped", f"{', '.join(empty)} is empty")
         if not empty and fields and not self._by_key.can_find(key_of(row, fields)):
             return failed(row, f"{', '.join(fields)}: {_UNFINDABLE}", INVALID_TARGET)
         return None
@@ -219,7 +219,7 @@ class TableWay:
                 value = str(row.values[name])
                 stored = known[value]
                 if not stored and field.reference.on_missing == "reject":
-                    comment = f"{name}: no {field.reference.table} has {field.reference.by} {value[:80]!r}"
+                    comment = f"{name}: {value[:80]} is not in {field.reference.table}.{field.reference.by}"
                     row.outcome = failed(row, comment, REFERENCE_REJECTED)
                 row.values[name] = stored or None
 
@@ -236,7 +236,7 @@ class TableWay:
             value: text(found[key], reference.value) if (key := lookup.key((value,))) in found else ""
             for value in values
         }
-        missing = {lookup.key((value,)): value for value in values if not stored[value]}
+        missing = {lookup.key((value,)): value for value in reversed(values) if not stored[value]}  # the first stands
         if reference.on_missing == "create" and missing:
             acts = [partial(self._make, reference, lookup, value) for value in missing.values()]
             made = dict(zip(missing, run_all(self._setting.pool, acts), strict=True))
@@ -269,7 +269,8 @@ def run_all(pool: Executor, calls: Sequence[Callable[[], T]]) -> list[T]:
         for future in futures:
             future.cancel()
         wait(futures)
-    for future in futures:
-        if not future.cancelled() and (error := future.exception()) is not None:
-            raise error
+    errors = [future.exception() for future in futures if not future.cancelled()]
+    raised = sorted((error for error in errors if error is not None), key=lambda error: isinstance(error, Cancelled))
+    if raised:
+        raise raised[0]
     return [future.result() for future in futures]

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snow_assets.config_imports import ImportConfig
-from snow_assets.imports.contract import MAPPED, Applied, Counters, MappedSet
+from snow_assets.imports.contract import CLEARED, MAPPED, Applied, Counters, MappedSet
 from snow_assets.imports.home import Home
 from snow_assets.imports.targets.instance import InstanceTarget
 from snow_assets.servicenow.client import Client
@@ -55,16 +55,24 @@ class Bench:
             target.close()
 
     def mapped(
-        self, rows: Iterable[tuple[int, Values]], set_no: int = 1, *, load: str = LOAD, reprocess: bool = False
+        self,
+        rows: Iterable[tuple[int, Values]],
+        set_no: int = 1,
+        *,
+        load: str = LOAD,
+        reprocess: bool = False,
+        types: Mapping[str, pa.DataType] | None = None,
     ) -> MappedSet:
-        """A mapped set of numbered rows; the fields are those of the first row, as text."""
+        """A mapped set of numbered rows; the fields are ``types``, or those of the first row, as text."""
         self.attempts += 1
         folder = Home(self.root).load(self.config.name, load)
         attempt = f"a{self.attempts}"
         numbered = list(rows)
         names = [name for name in (numbered[0][1] if numbered else {}) if name not in MAPPED.names]
+        fields = dict.fromkeys(names, pa.string()) if types is None else dict(types)
         lines = [{"sys_import_row": number, **dict.fromkeys(MAPPED.names[1:]), **values} for number, values in numbered]
-        schema = pa.schema([*MAPPED, *(pa.field(name, pa.string()) for name in names)])
+        cleared = [pa.field(CLEARED, pa.list_(pa.string()))] if any(CLEARED in line for line in lines) else []
+        schema = pa.schema([*MAPPED, *cleared, *(pa.field(name, kind) for name, kind in fields.items())])
         path = folder.mapped(set_no, attempt)
         for each in (path, folder.rows(set_no, attempt)):
             each.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +85,8 @@ class Bench:
         """Apply rows numbered from 1 as one set: the counters, and what became of each row."""
         mapped = self.mapped(list(enumerate(rows, 1)), **how)
         with self.target() as target:
-            return target.apply(mapped).counters, states(mapped)
+            applied = target.apply(mapped)
+        return applied.counters, states(mapped, applied)
 
     def apply_sets(self, sets: Mapping[int, list[tuple[int, Values]]]) -> dict[int, Applied]:
         """Apply several sets at once, a thread each."""
@@ -97,9 +106,10 @@ class Bench:
         return found
 
 
-def states(mapped: MappedSet) -> list[dict[str, Any]]:
+def states(mapped: MappedSet, applied: Applied) -> list[dict[str, Any]]:
     """What became of each row of a set."""
-    found: list[dict[str, Any]] = pq.read_table(mapped.rows).to_pylist()
+    path = mapped.rows.with_name(f"{mapped.set_no:04d}-{applied.attempt}.parquet")
+    found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     return found
 
 

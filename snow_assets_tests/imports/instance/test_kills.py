@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -54,7 +54,7 @@ def resumed(bench: Bench, rows: list[Values], kills: list[int]) -> tuple[Counter
     with bench.target() as target:
         applied = target.apply(mapped)
         assert target.apply(bench.mapped(numbered)) == applied  # remembered
-    lines = states(replace(mapped, rows=mapped.rows.with_name(f"0001-{applied.attempt}.parquet")))
+    lines = states(mapped, applied)
     assert [line["sys_import_row"] for line in lines] == list(range(1, len(rows) + 1))
     return applied.counters, Counter(line["sys_import_state"] for line in lines), died
 
