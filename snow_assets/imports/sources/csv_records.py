@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from snow_assets.imports.sources.rejects import SHOWN, Bad
 
-MAX_RECORD: Final = 32 << 20  # bytes; a quote that is not closed within them is broken
+MAX_RECORD: Final = 16 << 20  # bytes; a quote that is not closed within them is broken
 UNCLOSED: Final = "a quote is opened that is never closed"
 MISPLACED: Final = "a quote stands inside a value, or something after the quote that closes one"
 UNDECODABLE: Final = "holds bytes that are not of the encoding"
@@ -74,6 +74,11 @@ class Dialect:
         """The beginning of a record whose last value is quoted, and goes on."""
         begun = rb"(?:VALUED)*+Q[^Q]*+(?:QQ[^Q]*+)*+\Z"
         return re.compile(self._written(begun))
+
+    @cached_property
+    def begun(self) -> re.Pattern[bytes]:
+        """The beginning of a record whose values so far are whole."""
+        return re.compile(self._values + rb"\Z")
 
     @property
     def _values(self) -> bytes:
@@ -202,6 +207,6 @@ def _next(data: bytes, dialect: Dialect, at: int, *, last: bool) -> tuple[int, s
         return found.end(), ""
     unclosed = dialect.open.match(data, at)
     line = _BREAK.search(data, at)
-    if not last and len(data) - at <= MAX_RECORD and (unclosed or not line):
+    if not last and len(data) - at <= MAX_RECORD and (unclosed or not line or dialect.begun.match(data, at)):
         return at, ""
     return (line.end() if line else len(data)), UNCLOSED if unclosed else MISPLACED

@@ -40,10 +40,11 @@ class Rejects:
             self._kept.append((file, bad.line, bad.message, beginning(bad.text)))
 
     def table(self) -> pa.Table:
-        """Those that were kept; where there were more, a last line says how many."""
+        """Those that were kept, by file and line; where there were more, a last row says how many."""
+        files = {file: place for place, file in enumerate(dict.fromkeys(kept[0] for kept in self._kept))}
         rows = [
             {"sys_import_file": file, "sys_import_line": line, "code": INVALID_VALUE, "message": message, "text": text}
-            for file, line, message, text in self._kept
+            for file, line, message, text in sorted(self._kept, key=lambda kept: (files[kept[0]], kept[1]))
         ]
         if self.count > len(rows):
             rows.append({"code": INVALID_VALUE, "message": f"and {self.count - len(rows):,} more bad rows"})
