@@ -49,21 +49,18 @@ from ruamel.yaml.error import YAMLError
 
 from snow_assets.simulator.fault_kinds import KINDS, Context
 from snow_assets.simulator.tables import DEFAULT_LIMIT
-from snow_assets.simulator.wire import Asked, Reply
+from snow_assets.simulator.wire import Asked, Delivery, Reply
 
 _MATCHES = frozenset({
     "table", "request", "path", "query", "sys_id", "low", "high", "covers", "offset", "above", "narrow", "fresh",
     "first", "asks", "write", "method", "committed",
 })  # fmt: skip
 _RHYTHM = frozenset({"probability", "seed", "after", "every", "times", "lasting"})
-# What leaves a whole answer: it would say of a write that is not done that it is.
+# What changes an answer and leaves it whole: it would say of a write that is not done that it is.
 _WHOLE = frozenset({
     "latency", "drip", "wrong_date", "wrong_link", "numbers", "byte_order_mark", "answered_twice", "gzip_trailing",
     "content_type", "short_length", "no_last_chunk",
 })  # fmt: skip
-_PAGES = frozenset(
-    {"repeated_page", "foreign_row", "tenfold_page", "shifted_page", "overlapping_page"}
-)  # they ask anew
 _LIST = re.compile(r"\bsys_idIN([^^]*)")
 _BOUND = re.compile(r"sys_id(>=|<=|>|<)([0-9a-zA-Z]+)")
 
@@ -83,7 +80,7 @@ class FaultRule:
         if unknown:
             known = ", ".join(sorted(_MATCHES | _RHYTHM | set(self.kind.parameters)))
             raise ValueError(f"fault {name}: unknown key {min(unknown)!r}; known: {known}")
-        if not self.committed and (name in _WHOLE or self.document.get("write") is False):
+        if not self.committed and (self._leaves_whole() or self.document.get("write") is False):
             raise ValueError(f"fault {name}: committed: false is for writes, and for answers that are none")
         self._random = random.Random(self.document.get("seed", 0))
         self._lock = threading.Lock()
@@ -98,6 +95,14 @@ class FaultRule:
     def parameters(self) -> dict[str, Any]:
         """The kind's parameters, defaults filled in."""
         return {name: self.document.get(name, default) for name, default in self.kind.parameters.items()}
+
+    def _leaves_whole(self) -> bool:
+        """Whether an answer comes through, changed or not: what spoils pages does nothing to the answer of a write."""
+        asked = Asked("POST", "/", "", "/", {}, {})
+        untouched = Reply(201, b'{"result":{}}', kind="write")
+        reply = self.kind.apply(untouched, Context(asked, 0.0, lambda again: untouched), self.parameters)
+        same = (reply.status, reply.body, reply.delivery) == (201, b'{"result":{}}', Delivery())
+        return same or self.kind.name in _WHOLE
 
     def due(self, asked: Asked, reply: Reply) -> bool:
         """Whether this request is hit; counts it."""
@@ -124,8 +129,6 @@ class FaultRule:
         rule = self.document
         wanted = rule.get("request")
         if (reply.kind != wanted) if wanted else (reply.kind == "token"):
-            return False
-        if reply.kind == "write" and self.kind.name in _PAGES:
             return False
         query = asked.params.get("sysparm_query", "")
         checks: dict[str, Callable[[Any], bool]] = {

@@ -91,6 +91,16 @@ def test_sets_of_a_group_run_one_after_the_other(send: Ask, small: SimulatorServ
     assert oslo["city"] == "new"
 
 
+def test_a_set_waits_for_the_one_before_it_however_long_that_takes(send: Ask, small: SimulatorServer) -> None:
+    small.sim.knobs.transform_stops_after = 1
+    stuck = send("imp_location", ROWS)
+    after = send("imp_location", [{"Name": "Rome"}], run_after=stuck.json["import_set_id"])
+    free = send("imp_location", [{"Name": "Lima"}])
+    assert [state(small, one) for one in (stuck, after, free)] == ["loaded", "loaded", "processed"]
+    small.sim.finish_imports(1)
+    assert [state(small, one) for one in (stuck, after)] == ["processed", "processed"]
+
+
 def test_a_cancelled_set_is_not_transformed(send: Ask, small: SimulatorServer) -> None:
     small.sim.knobs.hold_transforms = True
     got = send("imp_location", ROWS)

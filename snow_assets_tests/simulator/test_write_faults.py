@@ -100,6 +100,7 @@ def test_no_fault_of_pages_writes_twice(small: SimulatorServer) -> None:
 
 @pytest.mark.parametrize("rule", [
     {"kind": "latency", "committed": False}, {"kind": "numbers", "committed": False},
+    {"kind": "short_page", "committed": False}, {"kind": "count_lie", "committed": False},
     {"kind": "reset", "committed": False, "write": False},
 ])  # fmt: skip
 def test_a_write_that_is_not_done_is_never_said_to_be(small: SimulatorServer, rule: dict[str, Any]) -> None:
