@@ -23,7 +23,7 @@ class Read:
     rows: list[tuple[Any, ...]]
     lines: list[int | None]
     files: list[str | None]
-    rejected: list[tuple[int, str]]
+    rejected: list[tuple[int | None, str]]
     texts: list[str]
     rejected_rows: int
 

@@ -6,6 +6,7 @@ import csv
 import io
 import tracemalloc
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pytest
@@ -236,7 +237,7 @@ def tables(draw: st.DrawFn) -> list[list[str]]:
     size=st.integers(1, 40),
 )
 def test_what_csv_writers_write_is_read_back_exactly(
-    folder: Folder, table: list[list[str]], quoting: int, size: int
+    folder: Folder, table: list[list[str]], quoting: Literal[0, 1, 2], size: int
 ) -> None:
     written = io.StringIO()
     writer = csv.writer(written, quoting=quoting)

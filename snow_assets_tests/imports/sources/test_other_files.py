@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import openpyxl
+import openpyxl  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -49,13 +49,13 @@ def test_json_lines_that_are_no_objects_are_rejected_by_line(folder: Folder) -> 
     assert [line for line, _ in found.rejected] == [2, 3, 5, 6]
     assert all(message.startswith("is no JSON object: ") for _, message in found.rejected)
     assert found.texts == ['{"a": ', "[1]", '{"a": 3}}', "null"]
-    with pytest.raises(SourceError, match="people.jsonl, line 2"):
+    with pytest.raises(SourceError, match=r"people.jsonl, line 2"):
         json_lines(folder, '{"a": 1}', '{"a": ', bad_rows="fail")
 
 
 @pytest.mark.parametrize("data", ["", "\n\n", "[1]"])
 def test_json_lines_without_a_record_have_no_columns(folder: Folder, data: str) -> None:
-    with pytest.raises(ConfigError, match="holds no record"):
+    with pytest.raises(ConfigError, match=r"holds no record"):
         json_lines(folder, data)
 
 
@@ -89,10 +89,10 @@ def test_a_parquet_file_without_rows_has_its_columns(folder: Folder) -> None:
 def test_parquet_files_that_do_not_go_together_or_are_damaged_are_refused(folder: Folder) -> None:
     pq.write_table(pa.table({"n": [1]}), folder.path / "a.parquet")
     pq.write_table(pa.table({"n": ["x"]}), folder.path / "b.parquet")
-    with pytest.raises(ConfigError, match="column 'n': is string in b.parquet, and int64 in a file before"):
+    with pytest.raises(ConfigError, match=r"column 'n': is string in b.parquet, and int64 in a file before"):
         folder.read({"parquet": "*.parquet"})
     folder.write("b.parquet", "no Parquet at all")
-    with pytest.raises(ConfigError, match="source.parquet 'b.parquet': is no whole Parquet file"):
+    with pytest.raises(ConfigError, match=r"source.parquet 'b.parquet': is no whole Parquet file"):
         folder.read({"parquet": "*.parquet"})
 
 
@@ -101,7 +101,7 @@ def test_damage_inside_a_parquet_file_is_told_by_name(folder: Folder) -> None:
     pq.write_table(pa.table({"n": ["some text " * 9] * 5_000}), path, compression="zstd", use_dictionary=False)
     whole = path.read_bytes()
     path.write_bytes(whole[:60] + bytes(len(whole[60:160])) + whole[160:])
-    with pytest.raises(SourceError, match="source 'a.parquet': cannot be read: its data are damaged"):
+    with pytest.raises(SourceError, match=r"source 'a.parquet': cannot be read: its data are damaged"):
         folder.read({"parquet": "a.parquet"})
 
 
@@ -119,7 +119,7 @@ def test_excel_dates_numbers_and_booleans(folder: Folder) -> None:
     rows = [
         (1, "1"), (2.0, "2"), (0.1 + 0.2, "0.3"), (1234567.891, "1234567.891"), (-0.000001, "-0.000001"),
         (True, "true"), (False, "false"), ("007", "007"), (" x ", " x "), (Decimal("12.50"), "12.5"),
-        (date(2026, 11, 21), "2026-11-21"), (datetime(2026, 11, 21, 10, 20, 30), "2026-11-21 10:20:30"),
+        (date(2026, 11, 21), "2026-11-21"), (datetime(2026, 11, 21, 10, 20, 30), "2026-11-21 10:20:30"),  # noqa: DTZ001
         (datetime(2026, 11, 21), "2026-11-21 00:00:00"), (time(1, 2, 3), "01:02:03"),  # noqa: DTZ001
         (timedelta(hours=30, minutes=5), "30:05:00"), (12345678901234, "12345678901234"),
     ]  # fmt: skip
@@ -145,14 +145,14 @@ def test_excel_errors_and_values_beyond_the_header_are_bad_rows(folder: Folder) 
 def test_the_sheet_of_a_workbook_is_chosen_by_name(folder: Folder) -> None:
     workbook(folder.path / "people.xlsx", ["a"])
     assert folder.read({"excel": "people.xlsx", "sheet": "Other"}).columns == ("other",)
-    with pytest.raises(ConfigError, match="source.sheet 'Othr': people.xlsx has no such sheet .did you mean Other"):
+    with pytest.raises(ConfigError, match=r"source.sheet 'Othr': people.xlsx has no such sheet .did you mean Other"):
         folder.read({"excel": "people.xlsx", "sheet": "Othr"})
 
 
 def test_what_is_no_workbook_is_refused(folder: Folder) -> None:
     folder.write("people.xlsx", "a,b\n")
-    with pytest.raises(ConfigError, match="source.excel 'people.xlsx': is no workbook that can be read"):
+    with pytest.raises(ConfigError, match=r"source.excel 'people.xlsx': is no workbook that can be read"):
         open_source(folder.config({"excel": "people.xlsx"}), folder.environment)
     workbook(folder.path / "people.xlsx")
-    with pytest.raises(ConfigError, match="source.excel 'people.xlsx': is empty"):
+    with pytest.raises(ConfigError, match=r"source.excel 'people.xlsx': is empty"):
         open_source(folder.config({"excel": "people.xlsx"}), folder.environment)
