@@ -22,7 +22,7 @@ from snow_assets.imports.contract import CLEARED, MAPPED, STAGED
 from snow_assets.imports.hooks import run_before, run_start
 from snow_assets.imports.mapping_fields import MappedField, fields_of, projection, text_of
 from snow_assets.imports.mapping_types import ARROW, WORDS, kind_of, typed
-from snow_assets.imports.transform_bench import reason, workbench
+from snow_assets.imports.transform_bench import DROPPED, reason, workbench
 from snow_assets.imports.transform_context import SetContext
 from snow_assets.imports.transformed import transformed
 from snow_assets.pulls.workspace import literal
@@ -42,12 +42,12 @@ def map_set(config: ImportConfig, staged: Path, out: Path, context: SetContext) 
     with workbench() as (connection, folder):
         _view(connection, "staging", staged)
         _check_order(connection, staged)
-        relation, dropped = "staging", ""
+        relation = "staging"
         if config.transform.sql or config.transform.python:
             _view(connection, "transformed", transformed(connection, config, staged, folder, context))
-            relation, dropped = "transformed", "sys_import_dropped"
+            relation = "transformed"
         fields = mapped_fields(connection, config, relation)
-        select = projection(fields, relation, dropped)
+        select = projection(fields, relation, DROPPED if DROPPED in _columns(connection, relation) else "")
         hooks = config.transform.hooks
         made = folder / "mapped.parquet" if hooks.on_before else out
         run_start(config, context)
@@ -73,10 +73,10 @@ def _check_order(connection: duckdb.DuckDBPyConnection, staged: Path) -> None:
 
 def mapped_fields(connection: duckdb.DuckDBPyConnection, config: ImportConfig, relation: str) -> list[MappedField]:
     """The fields of the target: declared ones, or the columns of ``relation``."""
-    columns = {str(name): str(kind) for name, kind, *_ in connection.execute(f"DESCRIBE {relation}").fetchall()}
+    columns = _columns(connection, relation)
     declared, clears = config.transform.fields, not config.coalesce.copy_empty_fields
     if declared is None:
-        kept = {name: kind for name, kind in columns.items() if name not in _LEFT and name != "sys_import_dropped"}
+        kept = {name: kind for name, kind in columns.items() if name not in _LEFT and name != DROPPED}
         made = relation == "transformed"  # SQL and Python give types on purpose, a source has those of its format
         types = {name: kind_of(kind) for name, kind in kept.items()} if made else {}
         declared = {name: FieldConfig(source=name) for name in kept}
@@ -85,6 +85,10 @@ def mapped_fields(connection: duckdb.DuckDBPyConnection, config: ImportConfig, r
         _check_source(name, field, columns)
     fields = fields_of(declared, config.target.columns, clears=clears)
     return [_checked(connection, each, relation) for each in fields]
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
+    return {str(name): str(kind) for name, kind, *_ in connection.execute(f"DESCRIBE {relation}").fetchall()}
 
 
 def _check_source(name: str, field: FieldConfig, columns: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import TransformFailed
 from snow_assets.imports.functions import load_function, said
+from snow_assets.imports.transform_bench import DROPPED
 from snow_assets.imports.transform_context import SetContext
 
 BATCH: Final = 50_000  # rows
@@ -71,10 +72,10 @@ class _Batches:
         stray = numbers.filter(pc.invert(pc.is_in(numbers, value_set=asked)))
         if len(stray):
             raise self._failed(f"returns row {stray[0].as_py()}, which is not in the batch")
-        rows = rows.append_column("sys_import_dropped", pa.array([False] * rows.num_rows))
+        rows = rows.append_column(DROPPED, pa.array([False] * rows.num_rows))
         gone = asked.filter(pc.invert(pc.is_in(asked, value_set=numbers)))
         if len(gone):
-            missing = pa.table({_KEY: gone, "sys_import_dropped": pa.array([True] * len(gone))})
+            missing = pa.table({_KEY: gone, DROPPED: pa.array([True] * len(gone))})
             rows = pa.concat_tables([rows, missing], promote_options="default")
         return rows.sort_by(_KEY)
 

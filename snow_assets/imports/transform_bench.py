@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
 from snow_assets.pulls.workspace import workspace
+
+DROPPED: Final = "sys_import_dropped"  # a boolean column: rows that custom SQL or Python left out
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import duckdb
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import TransformFailed
 from snow_assets.imports.python_transform import python_transform
-from snow_assets.imports.transform_bench import reason
+from snow_assets.imports.transform_bench import DROPPED, reason
 from snow_assets.imports.transform_context import SetContext
 from snow_assets.pulls.workspace import literal
 
@@ -17,7 +17,7 @@ from snow_assets.pulls.workspace import literal
 def transformed(
     connection: duckdb.DuckDBPyConnection, config: ImportConfig, staged: Path, folder: Path, context: SetContext
 ) -> Path:
-    """Write the file: ``sys_import_row``, ``sys_import_dropped``, the columns of the result; in order.
+    """Write the file: ``sys_import_row``, the columns of the result, ``sys_import_dropped`` if rows are; in order.
 
     ``connection`` has the set as the view ``staging``; ``folder`` is for files of this set.
     """
@@ -31,10 +31,13 @@ def transformed(
     except duckdb.Error as error:
         raise _failed(context, f"fails: {reason(error)}") from error
     connection.execute(f"CREATE VIEW selected AS SELECT * FROM read_parquet({literal(str(made))})")  # noqa: S608
-    _check(connection, context)
+    _check_columns(connection, context)
+    if _same_rows(connection):
+        return made
+    _check_rows(connection, context)
     connection.execute(f"""
         COPY (
-            SELECT staging.sys_import_row, selected.sys_import_row IS NULL AS sys_import_dropped,
+            SELECT staging.sys_import_row, selected.sys_import_row IS NULL AS {DROPPED},
                 selected.* EXCLUDE (sys_import_row)
             FROM staging LEFT JOIN selected ON staging.sys_import_row = selected.sys_import_row
             ORDER BY staging.sys_import_row
@@ -43,10 +46,22 @@ def transformed(
     return out
 
 
-def _check(connection: duckdb.DuckDBPyConnection, context: SetContext) -> None:
+def _check_columns(connection: duckdb.DuckDBPyConnection, context: SetContext) -> None:
     columns = {str(row[0]) for row in connection.execute("DESCRIBE selected").fetchall()}
     if "sys_import_row" not in columns:
         raise _failed(context, "does not hand on the column sys_import_row")
+
+
+def _same_rows(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether these are the rows of the set, in their order: most selects leave them so, and it is quickly seen."""
+    other = connection.execute("""
+        SELECT count(*) FROM (SELECT sys_import_row AS given FROM selected)
+        POSITIONAL JOIN (SELECT sys_import_row AS asked FROM staging) WHERE given IS DISTINCT FROM asked
+    """).fetchone()
+    return other == (0,)
+
+
+def _check_rows(connection: duckdb.DuckDBPyConnection, context: SetContext) -> None:
     doubled = connection.execute("""
         SELECT sys_import_row FROM selected GROUP BY ALL HAVING count(*) > 1 ORDER BY 1 LIMIT 1
     """).fetchone()
