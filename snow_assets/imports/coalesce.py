@@ -4,10 +4,13 @@ Rows with the same key are a group, numbered by its first row. The group's recor
 row is compared with what the rows before it have made of the record. All of it is SQL over temporary tables:
 
 ``snow_keys``     a group: ``snow_k``, its last row, its number of rows, its key
-``snow_members``  which row belongs to which group
+``snow_members``  which row belongs to which group, and the row before it there
 ``snow_matched``  the groups' records as they are in the target
-``snow_steps``    each row: its state, and the record after it
-``snow_insert``, ``snow_update``  what is to be written
+``snow_carried``  what the rows before a row have said last of fields that not every row fills
+``snow_states``   what becomes of each row
+``snow_records``  a record of each group: its sys_id, whether it was found, how many rows change it
+``snow_versions`` (a view) the record after each row
+``snow_insert``, ``snow_update`` (views) what is to be written
 """
 
 from __future__ import annotations
@@ -114,9 +117,11 @@ def _group(writer: Writer, task: Task) -> None:
     joined = " AND ".join(f"{key} {same} g.key_{at}" for at, key in enumerate(keys, 1)) or "false"
     execute(
         "CREATE OR REPLACE TEMP TABLE snow_members AS "  # noqa: S608
-        f"SELECT r, g.snow_k, g.last, g.rows, false AS own FROM {ROWS_TABLE} JOIN snow_keys g ON {joined} "
-        f"WHERE {_LIVE} AND NOT ({own}) "
-        f"UNION ALL SELECT r, r, r, 1, true FROM {ROWS_TABLE} WHERE {_LIVE} AND ({own})"
+        f"WITH grouped AS (SELECT r, g.snow_k, g.last, g.rows FROM {ROWS_TABLE} JOIN snow_keys g ON {joined} "
+        f"WHERE {_LIVE} AND NOT ({own})) "
+        "SELECT r, snow_k, r = last AS last, false AS own, NULL AS before FROM grouped WHERE rows = 1 UNION ALL "
+        "SELECT r, snow_k, r = last, false, lag(r) OVER (PARTITION BY snow_k ORDER BY r) FROM grouped WHERE rows > 1 "
+        f"UNION ALL SELECT r, r, true, true, NULL FROM {ROWS_TABLE} WHERE {_LIVE} AND ({own})"
     )
 
 
@@ -155,82 +160,90 @@ def _refuse_strangers(writer: Writer, task: Task) -> None:
 
 
 def _step(writer: Writer, task: Task) -> None:
-    fields = task.values
-    given = next((field for field in task.fields if field.name == "sys_id"), None)
-    named = f"nullif(s.{given.value(given.column)}, '')" if given else "NULL"
-    salt = f"/{task.mapped.attempt}" if task.mapped.reprocess else ""  # the record of a row may have another key now
-    made = f"CASE WHEN s.own THEN {task.sys_id_of('s.k')} ELSE {task.sys_id_of('s.k', salt)} END"
-    before = "".join(f", {_before(task, field)} AS b{at}" for at, field in enumerate(fields))
-    after = "".join(f", {_after(task, field, at)} AS a{at}" for at, field in enumerate(fields))
-    changed = " OR ".join(_changed(task, field, at) for at, field in enumerate(fields)) or "false"
-    columns = "".join(f", t.{quoted(field.name)} AS c{at}" for at, field in enumerate(fields))
-    count = "t.sys_mod_count" if "sys_mod_count" in task.shape.columns else "0"
+    """Each row's state, and each group's record."""
+    _carry(writer, task)
+    partial = any(not field.full for field in task.values)
+    carried = "JOIN snow_carried c USING (r)" if partial else ""
     writer.bench.execute(f"""
-CREATE OR REPLACE TEMP TABLE snow_steps AS
-WITH rows AS ({_rows(fields, given)}),
-found AS (SELECT s.*, t.sys_id AS known, {count} AS mods{columns}
-          FROM rows s LEFT JOIN snow_matched t ON t.snow_k = s.k),
-compared AS (SELECT s.*{before} FROM found s)
-SELECT r, k, last, known IS NOT NULL AS found, mods, coalesce(known, {named}, {made}) AS sys_id,
-       CASE WHEN known IS NULL AND r = k THEN 'inserted' WHEN {changed} THEN 'updated' ELSE 'ignored' END AS state
-       {after}
-FROM compared s
+CREATE OR REPLACE TEMP TABLE snow_states AS
+SELECT m.r, m.snow_k AS k, CASE WHEN t.snow_k IS NULL THEN 'inserted' WHEN {_changed(task, True)} THEN 'updated'
+       ELSE 'ignored' END AS state
+FROM snow_members m JOIN {ROWS_TABLE} w USING (r) LEFT JOIN snow_matched t USING (snow_k) WHERE m.before IS NULL
+UNION ALL
+SELECT m.r, m.snow_k, CASE WHEN {_changed(task, False)} THEN 'updated' ELSE 'ignored' END
+FROM snow_members m JOIN {ROWS_TABLE} w USING (r) JOIN {ROWS_TABLE} p ON p.r = m.before {carried}
+{"LEFT JOIN snow_matched t USING (snow_k)" if partial else ""} WHERE m.before IS NOT NULL
 """)  # noqa: S608
-    if given:  # of a new record, the first row says it
-        writer.bench.execute(
-            "UPDATE snow_steps SET sys_id = f.sys_id FROM snow_steps f WHERE f.r = snow_steps.k "
-            "AND snow_steps.r <> snow_steps.k AND NOT snow_steps.found"
-        )
+    given = next((field for field in task.fields if field.name == "sys_id"), None)
+    named = f"nullif(w.{given.value(given.column)}, ''), " if given else ""
+    salt = f"/{task.mapped.attempt}" if task.mapped.reprocess else ""  # the record of a row may have another key now
+    made = f"CASE WHEN m.own THEN {task.sys_id_of('g.k')} ELSE {task.sys_id_of('g.k', salt)} END"
+    mods = "t.sys_mod_count" if "sys_mod_count" in task.shape.columns else "0"
+    writer.bench.execute(f"""
+CREATE OR REPLACE TEMP TABLE snow_records AS
+SELECT g.k, g.last, g.changes, t.snow_k IS NOT NULL AS found, {mods} AS mods,
+       coalesce(t.sys_id, {named}{made}) AS sys_id
+FROM (SELECT k, max(r) AS last, count_if(state = 'updated') AS changes FROM snow_states GROUP BY k) g
+JOIN snow_members m ON m.r = g.k {f"JOIN {ROWS_TABLE} w ON w.r = g.k" if given else ""}
+LEFT JOIN snow_matched t ON t.snow_k = g.k
+""")  # noqa: S608
+    values = "".join(f", {_after(task, field)} AS a{at}" for at, field in enumerate(task.values))
+    writer.bench.execute(f"""
+CREATE OR REPLACE TEMP VIEW snow_versions AS
+SELECT m.r{values} FROM snow_members m JOIN {ROWS_TABLE} w USING (r)
+{"LEFT JOIN snow_carried c USING (r) LEFT JOIN snow_matched t USING (snow_k)" if partial else ""}
+""")  # noqa: S608
 
 
-def _rows(fields: Sequence[Field], given: Field | None) -> str:
-    """Each row with its group, and of rows that are not the first of theirs what the rows before said, as ``p``."""
-    own = [field.column for field in fields] + ([given.column] if given else [])
-    head = ", ".join(["r", "m.snow_k AS k", "r = m.last AS last", "m.own", *own])
-    source = f"FROM {ROWS_TABLE} JOIN snow_members m USING (r)"
-    single = "".join(f", NULL AS p{at}" for at in range(len(fields)))
-    said = "".join(
-        f", {'lag' if field.full else 'last_value'}({field.column}{'' if field.full else ' IGNORE NULLS'}) "
-        f"OVER {'w' if field.full else 'upto'} AS p{at}"
-        for at, field in enumerate(fields)
+def _carry(writer: Writer, task: Task) -> None:
+    fields = [(at, field) for at, field in enumerate(task.values) if not field.full]
+    if not fields:
+        return
+    said = ", ".join(f"last_value({field.column} IGNORE NULLS) OVER before AS p{at}" for at, field in fields)
+    writer.bench.execute(
+        f"CREATE OR REPLACE TEMP TABLE snow_carried AS SELECT r, {said} "  # noqa: S608
+        f"FROM snow_members m JOIN {ROWS_TABLE} USING (r) WHERE NOT (m.before IS NULL AND m.last) WINDOW before AS "
+        "(PARTITION BY m.snow_k ORDER BY r ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
-    window = "PARTITION BY m.snow_k ORDER BY r"
-    return (
-        f"SELECT {head}{single} {source} WHERE m.rows = 1 UNION ALL "
-        f"SELECT {head}{said} {source} WHERE m.rows > 1 "
-        f"WINDOW w AS ({window}), upto AS ({window} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-    )
 
 
-def _before(task: Task, field: Field) -> str:
-    """SQL of the record's value before a row."""
-    at = task.values.index(field)
-    current = f"nullif(s.c{at}, '')" if field.text else f"s.c{at}"
-    if task.coalesce.copy_empty_fields:
-        return f"CASE WHEN s.r = s.k THEN {current} ELSE s.p{at} END"
-    return f"CASE WHEN s.p{at} IS NULL THEN {current} ELSE {field.value(f's.p{at}')} END"
+def _current(field: Field) -> str:
+    column = f"t.{quoted(field.name)}"
+    return f"nullif({column}, '')" if field.text else column
 
 
-def _given(task: Task, field: Field) -> str:
-    if task.coalesce.copy_empty_fields or field.full:
-        return "true"
-    return f"s.{field.column} IS NOT NULL"
+def _before(field: Field, at: int, first: bool) -> str:
+    """SQL of the record's value before a row, which is the first of its group, or is not."""
+    if first:
+        return _current(field)
+    if field.full:
+        return field.value(f"p.{field.column}")
+    return f"CASE WHEN c.p{at} IS NULL THEN {_current(field)} ELSE {field.value(f'c.p{at}')} END"
 
 
-def _after(task: Task, field: Field, at: int) -> str:
-    return f"CASE WHEN {_given(task, field)} THEN {field.value(f's.{field.column}')} ELSE s.b{at} END"
+def _after(task: Task, field: Field) -> str:
+    value = field.value(f"w.{field.column}")
+    if field.full:
+        return value
+    before = _before(field, task.values.index(field), first=False)
+    return f"CASE WHEN w.{field.column} IS NOT NULL THEN {value} ELSE {before} END"
 
 
-def _changed(task: Task, field: Field, at: int) -> str:
-    return f"({_given(task, field)} AND {field.value(f's.{field.column}')} IS DISTINCT FROM s.b{at})"
+def _changed(task: Task, first: bool) -> str:
+    tests = []
+    for at, field in enumerate(task.values):
+        given = "" if field.full else f"w.{field.column} IS NOT NULL AND "
+        value, before = field.value(f"w.{field.column}"), _before(field, at, first)
+        tests.append(f"({given}{value} IS DISTINCT FROM {before})")
+    return " OR ".join(tests) or "false"
 
 
 def _refuse_sys_ids(writer: Writer, task: Task) -> int:
     """New records whose rows name a sys_id that another record has. Returns how many rows are refused."""
     if task.by_sys_id or not any(field.name == "sys_id" for field in task.fields):
         return 0
-    new = "FROM snow_steps WHERE r = k AND NOT found"
-    writer.bench.execute(f"CREATE OR REPLACE TEMP TABLE snow_named AS SELECT k AS snow_k, sys_id AS key_1 {new}")
+    new = "SELECT k AS snow_k, sys_id AS key_1 FROM snow_records WHERE NOT found"
+    writer.bench.execute(f"CREATE OR REPLACE TEMP TABLE snow_named AS {new}")
     key = [KeyColumn("sys_id", text=True)]
     writer.match(Match(task.table, "snow_named", key, (), None, "snow_taken"))
     query = (
@@ -243,21 +256,19 @@ def _refuse_sys_ids(writer: Writer, task: Task) -> int:
 
 def _changes(writer: Writer, task: Task) -> None:
     shape = task.shape.columns
-    values = [f"a{at} AS {quoted(field.name)}" for at, field in enumerate(task.values)]
+    values = [f"v.a{at} AS {quoted(field.name)}" for at, field in enumerate(task.values)]
     now = moment(task.now)
-    touched = [("sys_updated_on", now), ("sys_mod_count", "mods + changes")]
-    new = [("sys_domain", literal(task.domain or "")), ("sys_created_on", now), *touched]
-    changes = "JOIN (SELECT k, count_if(state = 'updated') AS changes FROM snow_steps GROUP BY k) USING (k)"
-    for name, columns, where in (
-        ("snow_insert", new, "NOT found"),
-        ("snow_update", touched, "found AND changes > 0"),
+    new = {"sys_domain": literal(task.domain or ""), "sys_created_on": now, "sys_updated_on": now}
+    changed = {"sys_updated_on": now, "sys_mod_count": "coalesce(g.mods, 0) + g.changes"}
+    for name, system, where in (
+        ("snow_insert", {**new, "sys_mod_count": "g.changes"}, "NOT g.found"),
+        ("snow_update", changed, "g.found AND g.changes > 0"),
     ):
-        kept = [f"CAST({value} AS {shape[column].type}) AS {column}" for column, value in columns if column in shape]
+        kept = [
+            f"CAST({value} AS {shape[column].type}) AS {column}" for column, value in system.items() if column in shape
+        ]
+        columns = ", ".join(["g.sys_id", *values, *kept])
         writer.bench.execute(
-            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {', '.join(['sys_id', *values, *kept])} "  # noqa: S608
-            f"FROM snow_steps {changes} WHERE last AND {where}".replace("mods + changes", _count(name))
+            f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT {columns} "  # noqa: S608
+            f"FROM snow_records g JOIN snow_versions v ON v.r = g.last WHERE {where}"
         )
-
-
-def _count(name: str) -> str:
-    return "changes" if name == "snow_insert" else "coalesce(mods, 0) + changes"

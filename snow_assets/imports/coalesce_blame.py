@@ -18,8 +18,8 @@ from snow_assets.pulls.workspace import literal, quoted
 MOST: Final = 200  # records that are told one by one; where more are refused the whole set fails
 
 _ORDER: Final = """
-CREATE OR REPLACE TEMP TABLE snow_order AS SELECT sys_id, k, found, row_number() OVER (ORDER BY k) AS nr FROM snow_steps
-WHERE last AND sys_id IN (SELECT sys_id FROM snow_insert UNION ALL SELECT sys_id FROM snow_update)
+CREATE OR REPLACE TEMP TABLE snow_order AS SELECT sys_id, k, found, row_number() OVER (ORDER BY k) AS nr
+FROM snow_records WHERE NOT found OR changes > 0
 """
 
 
@@ -85,25 +85,28 @@ class Blame:
             self._writer.undo()
         return words
 
-    def _offenders(self) -> list[tuple[tuple[str, bool], str]]:
-        found = [self._rows(f"SELECT sys_id, found FROM snow_order WHERE nr = {nr}") for nr in self._found]  # noqa: S608
+    def _offenders(self) -> list[tuple[tuple[int, bool], str]]:
+        found = [self._rows(f"SELECT k, found FROM snow_order WHERE nr = {nr}") for nr in self._found]  # noqa: S608
         return [((rows[0][0], rows[0][1]), words) for rows, words in zip(found, self._found.values(), strict=True)]
 
-    def _row(self, sys_id: str, found: bool, words: str) -> tuple[int, str]:
+    def _row(self, group: int, found: bool, words: str) -> tuple[int, str]:
         """The row of a record that is to blame."""
-        query = f"SELECT r FROM snow_steps WHERE sys_id = {literal(sys_id)} AND state <> 'ignored' ORDER BY r"  # noqa: S608
-        rows = [row for (row,) in self._rows(query)]
+        states = f"SELECT r FROM snow_states WHERE k = {group} AND state <> 'ignored' ORDER BY r"  # noqa: S608
+        rows = [row for (row,) in self._rows(states)]
         for row in rows[:-1]:
-            if said := self._version_refused(found, row):
+            if said := self._version_refused(group, found, row):
                 return row, said
         return rows[-1], words
 
-    def _version_refused(self, found: bool, row: int) -> str | None:
+    def _version_refused(self, group: int, found: bool, row: int) -> str | None:
         values = ", ".join(f"s.a{at} AS {quoted(field.name)}" for at, field in enumerate(self._task.values))
         for name, wanted in (("insert", not found), ("update", found)):
-            version = f"SELECT w.* REPLACE ({values}) FROM snow_{name} w JOIN snow_steps s USING (sys_id)"  # noqa: S608
+            version = (
+                f"SELECT w.* REPLACE ({values}) FROM snow_{name} w JOIN snow_records g USING (sys_id), snow_versions s"  # noqa: S608
+            )
             self._writer.bench.execute(
-                f"CREATE OR REPLACE TEMP TABLE snow_try_{name} AS {version} WHERE s.r = {row} AND {wanted}"
+                f"CREATE OR REPLACE TEMP TABLE snow_try_{name} AS {version} "
+                f"WHERE g.k = {group} AND s.r = {row} AND {wanted}"
             )
         return self._tried()
 

@@ -67,7 +67,8 @@ class SqlTarget:
             try:
                 return self._apply(writer, mapped)
             except BaseException:
-                mapped.rows.unlink(missing_ok=True)
+                for path in (mapped.rows, _scratch(mapped)):
+                    path.unlink(missing_ok=True)
                 raise
 
     def close(self) -> None:
@@ -158,24 +159,29 @@ def _count(bench: duckdb.DuckDBPyConnection, table: str) -> int:
 def _write_rows(bench: duckdb.DuckDBPyConnection, mapped: MappedSet) -> Counters:
     """Write what became of each row, and sync it."""
     mapped.rows.parent.mkdir(parents=True, exist_ok=True)
-    scratch = mapped.rows.with_suffix(".tmp")
+    scratch = _scratch(mapped)
     bench.execute(f"""
-COPY (SELECT r AS sys_import_row, coalesce(w.state, s.state) AS sys_import_state,
+COPY (SELECT w.r AS sys_import_row, coalesce(w.state, s.state) AS sys_import_state,
              CASE WHEN s.state = 'ignored' THEN {literal(UNCHANGED)} ELSE w.note END AS sys_import_state_comment,
-             CAST(w.code AS INTEGER) AS sys_row_error, s.sys_id AS sys_target_sys_id
-      FROM {ROWS_TABLE} w LEFT JOIN snow_steps s USING (r) ORDER BY r)
-TO {literal(str(scratch))} (FORMAT parquet, COMPRESSION zstd)
+             CAST(w.code AS INTEGER) AS sys_row_error, g.sys_id AS sys_target_sys_id
+      FROM {ROWS_TABLE} w LEFT JOIN snow_states s USING (r) LEFT JOIN snow_records g USING (k) ORDER BY w.r)
+TO {literal(str(scratch))} (FORMAT parquet, COMPRESSION lz4_raw)
 """)  # noqa: S608
     _sync(scratch)
     scratch.replace(mapped.rows)
     _sync(mapped.rows.parent)
     states = bench.execute(
-        f"SELECT coalesce(w.state, s.state), count(*) FROM {ROWS_TABLE} w LEFT JOIN snow_steps s USING (r) GROUP BY ALL"  # noqa: S608
+        f"SELECT state, count(*) FROM (SELECT state FROM {ROWS_TABLE} WHERE state IS NOT NULL "  # noqa: S608
+        "UNION ALL SELECT state FROM snow_states) GROUP BY ALL"
     ).fetchall()
     counters = Counters.of_states(dict(states))
     if counters.accounted != mapped.total:
         raise ImportFailed(f"{counters.accounted} rows have an outcome", key="import set", value=mapped.key)
     return counters
+
+
+def _scratch(mapped: MappedSet) -> Path:
+    return mapped.rows.with_suffix(".tmp")
 
 
 def _sync(path: Path) -> None:
