@@ -56,6 +56,10 @@ test-slow: setup ## tests that start a database or Dagster's daemon
 kills: setup ## SIGKILL at N random moments of pulls of ROWS rows (SEED repeats them)
 	@$(BIN)/python -m snow_assets_tests.kills --kills $(or $(N),100) --rows $(or $(ROWS),100000) $(if $(SEED),--seed $(SEED))
 
+.PHONY: import-kills
+import-kills: setup ## SIGKILL at random moments of N=50 imports, each taken up by a new process (SEED repeats them)
+	@$(BIN)/python -m snow_assets_tests.import_kills --loads $(if $(filter file,$(origin N)),50,$(N)) --seed $(SEED)
+
 # Pulls of `make chaos`, and the number of the first: the same numbers mean the same pulls.
 N ?= 200
 SEED ?= 1
