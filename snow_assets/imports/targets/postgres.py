@@ -2,7 +2,8 @@
 
 A set is one transaction. With ``synchronize_inserts`` it holds the advisory lock of its table from before it looks for
 its keys until it is committed. Without, it locks the rows that it finds, in the order of their sys_ids, and takes the
-advisory lock only where keys are missing; then it looks for those once more.
+advisory lock only where keys are missing; then it looks for those once more. Sets that were dealt by key take it at
+the end: to see, before they commit, that nobody else inserted their keys; else they begin again, with the lock.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class PostgresTarget(SqlTarget):
                 return before
             return super(PostgresTarget, self).apply(mapped)
 
-        with self._database.one_collision():
+        with self._database.hoping():
             return self._link.again(act)
 
 
@@ -93,18 +94,27 @@ class PostgresDatabase:
         with workspace(MEMORY) as (bench, _), self._link.transaction() as connection:
             writer = PostgresWriter(bench, connection, self._config, self.place)
             writer.collided = self._collided
-            if self._config.synchronize_inserts and self._config.coalesce.fields:
+            writer.hopeful = getattr(self._thread, "hopeful", False)
+            if self._config.synchronize_inserts and self._config.coalesce.fields and not writer.hopeful:
                 writer.lock(self._config.target.table)
             yield writer
+            if not writer.is_alone():
+                self._thread.hopeful = False
+                raise TryAgain("others inserted the same keys")
 
     @contextmanager
-    def one_collision(self) -> Iterator[None]:
-        """In this thread, the first row that somebody else inserted before us is a reason to look for it again."""
+    def hoping(self) -> Iterator[None]:
+        """In this thread, the first row that somebody else inserted before us is a reason to look for it again.
+
+        Sets that were dealt by key have keys of their own, as a rule: they work side by side, and take the lock
+        only to see that it is so.
+        """
         self._thread.left = 1
+        self._thread.hopeful = self._config.partition.method == "key"
         try:
             yield
         finally:
-            self._thread.left = 0
+            self._thread.left, self._thread.hopeful = 0, False
 
     def _collided(self, words: str) -> None:
         if getattr(self._thread, "left", 0):

@@ -49,6 +49,8 @@ class PostgresWriter:
         self._place = place
         self._tables = Tables(self._cursor, config.target.db_schema, place)
         self._errors = need("psycopg2", "postgres").Error
+        self.hopeful = False  # look for keys without the lock, and for others' rows with them before the commit
+        self._unsure: list[tuple[str, str]] = []
         self._locked: set[int] = set()
         self._folds: dict[str | None, str] = {}
         self._saved = False
@@ -107,13 +109,23 @@ class PostgresWriter:
     def match(self, match: Match) -> None:
         """Find the rows with the keys, lock them, and fetch what they hold."""
         table = self._tables.named(match.table)
-        found = [self._matched(match, table, f"SELECT * FROM {match.keys}")]  # noqa: S608
-        if found[0].num_rows < self._count(match.keys) and self.lock(match.table):
+        hopeful = self.hopeful and match.table == self._config.target.table
+        found = [self._matched(match, table, f"SELECT * FROM {match.keys}", hopeful)]  # noqa: S608
+        if not hopeful and found[0].num_rows < self._count(match.keys) and self.lock(match.table):
             # Others may have inserted some of them until we had the lock; from here on nobody can.
             self._keep("snow_first", found)
             rest = f"SELECT * FROM {match.keys} WHERE snow_k NOT IN (SELECT snow_k FROM snow_first)"  # noqa: S608
             found.append(self._matched(match, table, rest))
         self._keep(match.into, found)
+
+    def is_alone(self) -> bool:
+        """Whether nobody inserted a key that we looked for without the lock; from here on nobody can, until the end."""
+        for table, doubles in self._unsure:
+            self.lock(table)
+            self._execute(f"SELECT EXISTS ({doubles})")
+            if self._cursor.fetchone()[0]:
+                return False
+        return True
 
     def insert(self, table: str, records: str) -> int:
         """Copy the records into the table."""
@@ -198,7 +210,7 @@ class PostgresWriter:
             ) from None  # fmt: skip
         self._execute("RELEASE SAVEPOINT snow_lock")
 
-    def _matched(self, match: Match, table: ServerTable, query: str) -> pa.Table:
+    def _matched(self, match: Match, table: ServerTable, query: str, hopeful: bool = False) -> pa.Table:
         """The rows of the keys that the query of the bench gives."""
         keys, found = self._temporary(), self._temporary()
         described = self.bench.execute(f"DESCRIBE {query}").fetchall()
@@ -208,11 +220,15 @@ class PostgresWriter:
         self._execute(f"ANALYZE {keys}")
         sys_id = table.columns["sys_id"]
         first = f'min(t.sys_id::text COLLATE "C")::{"varchar" if sys_id.is_text else sys_id.kind}'
-        queries = [
-            f"SELECT w.snow_k, {first} AS sys_id FROM {keys} w JOIN {table.sql} t ON {joined} "  # noqa: S608
-            f"WHERE {_within('t', match.domain)} GROUP BY w.snow_k"
+        joins = [
+            f"FROM {keys} w JOIN {table.sql} t ON {joined} WHERE {_within('t', match.domain)}"
             for joined in self._joins(match, table, query)
         ]
+        queries = [f"SELECT w.snow_k, {first} AS sys_id {join} GROUP BY w.snow_k" for join in joins]
+        if hopeful:
+            new = f"NOT EXISTS (SELECT FROM {found} f WHERE f.snow_k = w.snow_k)"
+            doubles = [f"SELECT w.snow_k {join} AND {new} GROUP BY w.snow_k HAVING count(*) > 1" for join in joins]
+            self._unsure += [(match.table, each) for each in doubles]
         self._execute(f"CREATE TEMP TABLE {found} ON COMMIT DROP AS {' UNION ALL '.join(queries)}")
         self._execute(f"ANALYZE {found}")
         wanted = ["sys_id", *(name for name in match.columns if name != "sys_id")]

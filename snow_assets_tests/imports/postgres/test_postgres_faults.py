@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -191,9 +192,33 @@ def test_row_that_another_program_inserts_first_is_looked_for_again(
         target.check(PEOPLE)
     postgres.run("CREATE UNIQUE INDEX ON people (email)")
     theirs = "INSERT INTO people (sys_id, email, name) VALUES ('1', 'bob@x', 'theirs')"
-    once(monkeypatch, "insert", lambda _: postgres.run(theirs) and None)
+
+    def insert(_: PostgresWriter) -> None:
+        postgres.run(theirs)
+
+    once(monkeypatch, "insert", insert)
     given = mapped(tmp_path, ROWS)
     assert apply(people(), postgres.url, given) == Counters(3, inserts=2, updates=1)
+    assert states(given) == ["inserted", "updated", "inserted"]
+    assert names(postgres) == ["ann", "bob", "cid"]
+
+
+def test_set_that_was_dealt_by_key_meets_another_load(
+    postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It inserts without the lock, sees before it commits that another load was faster, and starts over."""
+    config = people(partition={"key": "email"})
+    other = mapped(tmp_path, [{"email": "BOB@x", "name": "theirs"}], import_name="others", set_no=2)
+    with target_of(config, postgres.url) as target:
+        target.check(PEOPLE)
+
+        def apply_other(_: PostgresWriter) -> None:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(apply, config, postgres.url, other).result()
+
+        once(monkeypatch, "insert", apply_other)
+        given = mapped(tmp_path, ROWS)
+        assert target.apply(given).counters == Counters(3, inserts=2, updates=1)
     assert states(given) == ["inserted", "updated", "inserted"]
     assert names(postgres) == ["ann", "bob", "cid"]
 
