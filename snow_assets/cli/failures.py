@@ -130,10 +130,9 @@ def report_failure(error: BaseException, *, as_json: bool, extra: dict[str, Any]
     return found.exit_code
 
 
-def report_signal(exit_code: int, *, as_json: bool, pulling: bool) -> int:
-    """Say that a signal ended the command; returns the exit code."""
+def report_signal(exit_code: int, *, as_json: bool, hint: str = "") -> int:
+    """Say that a signal ended the command; returns the exit code. ``hint``: what becomes of its work."""
     name = "SIGTERM" if exit_code == TERMINATED else "SIGINT"
-    hint = "what has landed stays, and the next pull goes on from there" if pulling else ""
     note(f"stopped by {name}" + (f"; {hint}" if hint else ""))
     if as_json:
         error = {"key": "signal", "value": name, "message": "stopped by a signal", "hint": hint}

@@ -66,7 +66,7 @@ def _data(config: ImportConfig, depth: int) -> dict[str, Any]:
 def _row(config: ImportConfig, depth: int) -> tuple[object, ...]:
     size = config.partition.size
     return (
-        "  " * depth + config.name,
+        "> " * depth + config.name,
         config.source.kind,
         f"{config.target.kind} {config.target.table}",
         f"of {size:,}" if size else str(config.import_sets),

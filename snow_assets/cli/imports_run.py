@@ -154,7 +154,7 @@ def _complaints(outcome: ImportOutcome) -> Iterator[str]:
     if outcome.failed:
         done = sum(1 for each in outcome.sets if each.state == "processed")
         yield (
-            f"error: import {name}: {len(outcome.failed)} import sets failed, {done} of {len(outcome.sets)} are applied"
+            f"error: import {name}: {len(outcome.failed)} of {len(outcome.sets)} import sets failed, {done} are applied"
             f" and stay (snow-assets imports resume {name} goes on)"
         )
     elif error is not None:

@@ -42,6 +42,11 @@ SNOW_PASSWORD=
 #SNOW_DATA_DIR=data
 #SNOW_PULLS=pulls.yaml
 #SNOW_DBT_DIR=dbt
+#SNOW_IMPORTS=imports.yaml
+
+# Imports: where they stage (a folder of this machine), and their books where several machines share them.
+#SNOW_IMPORTS_DIR=data/import-sets
+#SNOW_IMPORTS_DATABASE=postgresql://user:password@host/database
 """
 
 _HEAD = """\

@@ -59,6 +59,15 @@ def snow_assets() -> None:
     """
 
 
+def _stays(given: Sequence[str]) -> str:
+    """What becomes of the work of a command that a signal ended."""
+    if "pull" in given:
+        return "what has landed stays, and the next pull goes on from there"
+    if given[:1] == ["imports"] and {"run", "resume", "reprocess"} & set(given):
+        return "import sets that are applied stay; go on with: snow-assets imports resume NAME"
+    return ""
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -71,7 +80,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         except Reported as reported:
             return reported.exit_code
         except (KeyboardInterrupt, click.Abort):
-            return report_signal(signals.exit_code(), as_json=as_json, pulling="pull" in given)
+            return report_signal(signals.exit_code(), as_json=as_json, hint=_stays(given))
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             return 2

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_assets.cli.app import App, command_options, note
+from snow_assets.cli.app import App, command_options, imports_option, note
 from snow_assets.cli.failures import Reported
 from snow_assets.errors import ConfigError, SnowError
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@imports_option
 @command_options
 def validate(app: App) -> None:
-    """Check pulls.yaml, the queries in it, and the environment. Asks nothing of the instance.
+    """Check pulls.yaml, the queries in it, imports.yaml and the environment. Asks nothing of the instance.
 
     Every problem is one line with its key, value, file and line.
     """
@@ -32,11 +33,22 @@ def validate(app: App) -> None:
         errors = [problem.as_dict() for problem in problems]
         app.result({"valid": False, "file": path, "error": first.as_dict(), "problems": errors, "retryable": False})
         raise Reported(2)
-    names = list(app.settings.pulls)
-    app.result(
-        {"valid": True, "file": path, "pulls": names},
-        [f"{path} is valid: {len(names)} {'pull' if len(names) == 1 else 'pulls'} ({', '.join(names)})"],
-    )
+    lines = []
+    valid: dict[str, Any] = {"valid": True, "file": path, "pulls": list(app.settings.pulls) if path.exists() else []}
+    if app.environment.pulls_path.exists():
+        lines.append(_said(path, "pull", valid["pulls"]))
+    if _has_imports(app.environment):
+        valid |= {"imports_file": app.environment.imports_path, "imports": list(app.import_settings.imports)}
+        lines.append(_said(app.environment.imports_path, "import", valid["imports"]))
+    app.result(valid, lines)
+
+
+def _said(path: Path, what: str, names: list[str]) -> str:
+    return f"{path} is valid: {len(names)} {what if len(names) == 1 else f'{what}s'} ({', '.join(names)})"
+
+
+def _has_imports(environment: Environment) -> bool:
+    return environment.imports_path.exists() or bool(environment.get("SNOW_IMPORTS"))
 
 
 def _problems(app: App) -> list[SnowError]:
@@ -44,14 +56,26 @@ def _problems(app: App) -> list[SnowError]:
 
     path = app.environment.pulls_path
     problems = list(_of_environment(app.environment))
+    if not path.exists() and _has_imports(app.environment):
+        return [*problems, *_of_imports(app, None)]
     found = find_problems(path)
     if found:
-        return [*problems, *found]
+        return [*problems, *found, *_of_imports(app, None)]
     settings = load_settings(path)
     problems += _of_instance(app.environment, settings)
     for pull in settings.pulls.values():
         problems += _of_pull(pull, path)
-    return problems
+    return [*problems, *_of_imports(app, list(settings.pulls))]
+
+
+def _of_imports(app: App, pulls: list[str] | None) -> Iterator[SnowError]:
+    """``pulls``: the declared ones, where they are known."""
+    from snow_assets.config_imports_yaml import find_import_problems
+
+    if _has_imports(app.environment):
+        yield from find_import_problems(app.environment.imports_path, pulls, required=True)
+        yield from _caught(lambda: app.environment.imports_dir)
+        yield from _caught(lambda: app.environment.imports_database)
 
 
 def _of_environment(environment: Environment) -> Iterator[SnowError]:
