@@ -36,7 +36,9 @@ class JsonLinesSource(FileSource):
         for name, path in self._paths.items():
             if path.stat().st_size:
                 check_beginning(path, name, config.encoding, "jsonl")
-            found.update(dict.fromkeys(key for _, record in self._records(name, path) for key in record))
+            for _, record in self._records(name, path):
+                if not record.keys() <= found.keys():
+                    found.update(dict.fromkeys(record))
             check_columns(list(found), name)
         if not found:
             message = "holds no record, so nobody knows its columns"
