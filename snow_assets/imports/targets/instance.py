@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,16 +28,11 @@ from snow_assets.servicenow import dictionary, honoured
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.exchange import Tally
 
-_STORED: Final = "%Y-%m-%d %H:%M:%S"
-
 
 class Way(Protocol):
     """How the rows of one set get into the instance, ``chunk`` of them at a time."""
 
     chunk: int
-
-    def passed(self, rows: Sequence[Row]) -> None:
-        """These rows were done before."""
 
     def prepare(self, rows: Sequence[Row], before: Plan) -> tuple[Plan, Act]:
         """What the rows are to become, and how. ``before``: the plan of a run that died over them."""
@@ -93,9 +88,7 @@ class InstanceTarget:
         way = self._way(Setting(self._config, self._client, self._pool, mapped, shaping, journal))
         lock = self._lock()
         for rows in shaping.rows(mapped.mapped, way.chunk):
-            done = [row for row in rows if row.number <= journal.done_until]
-            way.passed(done)
-            left = rows[len(done) :]
+            left = [row for row in rows if row.number > journal.done_until]
             if left:
                 with lock:
                     plan, act = way.prepare(left, journal.plan)
@@ -139,8 +132,7 @@ class InstanceTarget:
         if found is not None and found.id != known.get("journal") and found.reprocess == mapped.reprocess:
             return found
         salt = known.get("salt") or (found.salt if found else "")
-        began = self._client.clock().strftime(_STORED)
-        return Journal.begin(path, reprocess=mapped.reprocess, began=began, salt=salt)
+        return Journal.begin(path, reprocess=mapped.reprocess, salt=salt)
 
     def _remember(self, mapped: MappedSet, journal: Journal) -> Applied:
         """Write what became of the rows, then that the set is applied."""

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import InstanceUnavailable, RequestFailed, WriteRefused
@@ -19,7 +19,7 @@ from snow_assets.imports.targets.instance_lookup import Lookup
 from snow_assets.imports.targets.instance_table import Act, Plan, Setting, run_all
 from snow_assets.imports.targets.instance_values import Key, Outcome, Row, failed, key_of, md5
 from snow_assets.servicenow import writing
-from snow_assets.servicenow.account import text
+from snow_assets.servicenow.account import rows, text
 from snow_assets.servicenow.exchange import Procedure, Tally, Wait
 from snow_assets.servicenow.pages import PageFault
 from snow_assets.servicenow.reading import is_of_the_row
@@ -44,55 +44,72 @@ class ImportSetWay:
         self._setting = setting
         self._config, self._client = setting.config, setting.client
         self._stager = Stager(setting)
-        self._seen: Counter[str] = Counter()  # rows that are done, by what was posted
 
-    def passed(self, rows: Sequence[Row]) -> None:
-        """These rows were done before."""
-        self._seen.update(digest(self._stager.posted(row)) for row in rows if row.outcome is None)
-
-    def prepare(self, rows: Sequence[Row], before: Plan) -> tuple[Plan, Act]:
+    def prepare(self, some: Sequence[Row], before: Plan) -> tuple[Plan, Act]:
         """See ``Way``."""
         groups: dict[Key, list[Row]] = {}
-        for row in rows:
+        for row in some:
             if row.outcome is None:
                 groups.setdefault(self._key(row), []).append(row)
-        acts = [partial(self._write, group, before) for group in groups.values()]
+        newest = Newest(*before["newest"]) if before else self._client.run(self._stager.newest())
+        acts = [partial(self._write, group, newest, again=bool(before)) for group in groups.values()]
 
         def act() -> list[Outcome]:
-            written = {each.number: each for some in run_all(self._setting.pool, acts) for each in some}
-            return [row.outcome or written[row.number] for row in rows]
+            written = {each.number: each for group in run_all(self._setting.pool, acts) for each in group}
+            return [row.outcome or written[row.number] for row in some]
 
-        return {str(row.number): "sent" for group in groups.values() for row in group}, act
+        return {"newest": newest}, act
 
     def _key(self, row: Row) -> Key:
         """Rows of one key are posted one after the other; of those with an empty one, equal ones."""
         key = key_of(row, self._config.coalesce.fields)
         return ("key", *(each.lower() for each in key)) if all(key) else (digest(self._stager.posted(row)),)
 
-    def _write(self, group: Sequence[Row], before: Plan) -> list[Outcome]:
-        return [self._write_row(row, again=str(row.number) in before) for row in group]
+    def _write(self, group: Sequence[Row], newest: Newest, *, again: bool) -> list[Outcome]:
+        seen: Counter[str] = Counter()  # of this chunk; equal rows are of one group
+        outcomes = []
+        for row in group:
+            name = digest(self._stager.posted(row))
+            outcome, staged = self._write_row(row, newest, seen[name], again=again)
+            seen[name] += staged
+            outcomes.append(outcome)
+        return outcomes
 
-    def _write_row(self, row: Row, *, again: bool) -> Outcome:
+    def _write_row(self, row: Row, newest: Newest, seen: int, *, again: bool) -> tuple[Outcome, bool]:
+        """What became of a row, and whether it is in the staging table."""
         posted = self._stager.posted(row)
-        name = digest(posted)
         client = self._client
 
         def look(_problem: PageFault) -> Procedure[ImportResult | None]:
-            return (yield from self._stager.look(row, self._seen[name]))
+            return (yield from self._stager.look(row, newest, seen))
 
         try:
-            known = client.run(self._stager.look(row, self._seen[name])) if again else None
+            known = client.run(self._stager.look(row, newest, seen)) if again else None
             if known is None:
                 table = self._config.staging_table
                 known = client.run(writing.import_row(table, posted, client.policy, Tally(), look))
         except WriteRefused as error:
-            return failed(row, error.message, SCRIPT_ERROR)
+            return failed(row, error.message, SCRIPT_ERROR), False
         except RequestFailed as error:
             if not is_of_the_row(error):
                 raise
-            return failed(row, error.message, SCRIPT_ERROR)
-        self._seen[name] += 1
-        return outcome_of(row, known)
+            return failed(row, error.message, SCRIPT_ERROR), False
+        return outcome_of(row, known), True
+
+
+class Newest(NamedTuple):
+    """The newest row of a staging table at some moment: what follows it was posted later."""
+
+    import_set: str = ""
+    number: int = 0
+    created: str = ""
+
+    def is_before(self, record: Mapping[str, Any]) -> bool:
+        """Whether a staged row came later. Rows of one import set are numbered, and moments are whole seconds."""
+        created = text(record, "sys_created_on")
+        if text(record, "sys_import_set") == self.import_set:
+            return _row_number(record) > self.number
+        return created >= self.created
 
 
 class Stager:
@@ -119,14 +136,22 @@ class Stager:
         given = {name: value or _CLEARS for name, value in row.values.items() if value is not None}
         return given if self._config.domain is None else {**given, "sys_domain": self._config.domain}
 
-    def staged(self, row: Row) -> Procedure[list[dict[str, Any]]]:
-        """Rows of the staging table that are as this one and were made since the set was begun, oldest first."""
+    def newest(self) -> Procedure[Newest]:
+        """The newest row of the staging table."""
+        query = "ORDERBYDESCsys_created_on^ORDERBYDESCsys_import_row"
+        table = self._config.staging_table
+        found = yield from rows(table, query, STATED, "lookup", self.policy, Tally(), limit=1)
+        if not found:
+            return Newest()
+        return Newest(text(found[0], "sys_import_set"), _row_number(found[0]), text(found[0], "sys_created_on"))
+
+    def staged(self, row: Row, newest: Newest) -> Procedure[list[dict[str, Any]]]:
+        """Rows of the staging table that are as this one and came after ``newest``, oldest first."""
         key = key_of(row, self._config.coalesce.fields)
         if not self._lookup.can_find(key):
             return []
         found = yield from self._lookup.records(key, Tally())
-        kept = [each for each in found if text(each, "sys_created_on") >= self._setting.journal.began]
-        kept = [each for each in kept if self.is_staged(row, each)]
+        kept = [each for each in found if newest.is_before(each) and self.is_staged(row, each)]
         return sorted(kept, key=lambda each: (text(each, "sys_created_on"), _row_number(each)))
 
     def is_staged(self, row: Row, record: Mapping[str, Any]) -> bool:
@@ -137,11 +162,11 @@ class Stager:
                 return False
         return True
 
-    def look(self, row: Row, seen: int) -> Procedure[ImportResult | None]:
+    def look(self, row: Row, newest: Newest, seen: int) -> Procedure[ImportResult | None]:
         """What became of a row that may be staged; ``seen``: equal ones that were staged before it."""
         waited = 0.0
         while True:
-            staged = yield from self.staged(row)
+            staged = yield from self.staged(row, newest)
             if len(staged) <= seen:
                 return None
             known = result_of(staged[seen])

@@ -18,17 +18,12 @@ from snow_assets.imports.targets.instance_values import Outcome
 
 
 class Journal:
-    """The journal of one set.
-
-    ``began``: the instance's clock when the set was begun, as it stores moments. ``salt``: what the sys_ids of its new
-    records are made of.
-    """
+    """The journal of one set. ``salt``: what the sys_ids of its new records are made of."""
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
         self.path = path
         self.id = str(head["id"])
         self.reprocess = bool(head["reprocess"])
-        self.began = str(head["began"])
         self.salt = str(head["salt"])
         self.done_until = 0  # the last row that is done
         self.plan: dict[str, Any] = {}  # of the chunk that was under way
@@ -56,11 +51,11 @@ class Journal:
         return journal
 
     @classmethod
-    def begin(cls, path: Path, *, reprocess: bool, began: str, salt: str = "") -> Journal:
+    def begin(cls, path: Path, *, reprocess: bool, salt: str = "") -> Journal:
         """A new one, in the place of whatever lies there."""
         path.parent.mkdir(parents=True, exist_ok=True)
         name = uuid.uuid4().hex
-        head = {"id": name, "reprocess": reprocess, "began": began, "salt": salt or name}
+        head = {"id": name, "reprocess": reprocess, "salt": salt or name}
         write_whole(path, json.dumps(head) + "\n")
         return cls(path, head)
 

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from snow_assets.errors import ConfigError, InstanceUnavailable
-from snow_assets.imports.targets.instance_import import STATED, Stager, by_row_number, outcome_of, pause, result_of
+from snow_assets.imports.targets.instance_import import (
+    STATED,
+    Newest,
+    Stager,
+    by_row_number,
+    outcome_of,
+    pause,
+    result_of,
+)
 from snow_assets.imports.targets.instance_table import Act, Plan, Setting
 from snow_assets.imports.targets.instance_values import Outcome, Row
 from snow_assets.servicenow import dictionary, writing
@@ -32,39 +40,37 @@ class InsertMultipleWay:
         self._stager = Stager(setting)
         self._keys: dict[str, str] | None = None
 
-    def passed(self, rows: Sequence[Row]) -> None:
-        """These rows were done before."""
-
-    def prepare(self, rows: Sequence[Row], before: Plan) -> tuple[Plan, Act]:
+    def prepare(self, some: Sequence[Row], before: Plan) -> tuple[Plan, Act]:
         """See ``Way``."""
-        pending = [row for row in rows if row.outcome is None]
+        pending = [row for row in some if row.outcome is None]
+        newest = Newest(*before["newest"]) if before else self._client.run(self._stager.newest())
 
         def act() -> list[Outcome]:
-            states = self._client.run(self._chunk(pending, again=bool(before))) if pending else []
+            states = self._client.run(self._chunk(pending, newest, again=bool(before))) if pending else []
             written = {row.number: outcome_of(row, state) for row, state in zip(pending, states, strict=True)}
-            return [row.outcome or written[row.number] for row in rows]
+            return [row.outcome or written[row.number] for row in some]
 
-        return {"first": rows[0].number, "last": rows[-1].number}, act
+        return {"newest": newest}, act
 
-    def _chunk(self, pending: Sequence[Row], *, again: bool) -> Procedure[list[ImportResult]]:
+    def _chunk(self, pending: Sequence[Row], newest: Newest, *, again: bool) -> Procedure[list[ImportResult]]:
         """Post a chunk, unless it is there already, and wait until it is transformed."""
         first = pending[0].number
         import_set = next((note["import_set"] for note in self._journal.notes if note["first"] == first), "")
         if not import_set and again:
-            found = yield from self._look(pending)
+            found = yield from self._look(pending, newest)
             import_set = found.import_set_id if found else ""
         if not import_set:
-            import_set = (yield from self._post(pending)).import_set_id
+            import_set = (yield from self._post(pending, newest)).import_set_id
         if not any(note["first"] == first for note in self._journal.notes):
             self._journal.noted({"first": first, "import_set": import_set})
         return (yield from self._states(import_set, pending))
 
-    def _post(self, pending: Sequence[Row]) -> Procedure[InsertedRows]:
+    def _post(self, pending: Sequence[Row], newest: Newest) -> Procedure[InsertedRows]:
         keys = yield from self._named()
         posted = [{keys.get(name, name): value for name, value in self._stager.posted(row).items()} for row in pending]
 
         def look(_problem: PageFault) -> Procedure[InsertedRows | None]:
-            return (yield from self._look(pending))
+            return (yield from self._look(pending, newest))
 
         after = self._journal.notes[-1]["import_set"] if self._journal.notes else ""
         policy = self._client.policy
@@ -89,10 +95,10 @@ class InsertMultipleWay:
         mine = [each for each in found if text(each, "source_table") == self._table]
         return any(text(each, "column_keys") == "names" for each in mine)
 
-    def _look(self, pending: Sequence[Row]) -> Procedure[InsertedRows | None]:
+    def _look(self, pending: Sequence[Row], newest: Newest) -> Procedure[InsertedRows | None]:
         """The import set that holds these rows, where there is one that is not known to hold others."""
         known = {note["import_set"] for note in self._journal.notes}
-        first = yield from self._stager.staged(pending[0])
+        first = yield from self._stager.staged(pending[0], newest)
         for name in dict.fromkeys(text(each, "sys_import_set") for each in first):
             if name not in known:
                 staged = yield from self._staged(name, pending)

@@ -51,9 +51,6 @@ class TableWay:
         self._by_sys_id = self._lookup(target.table, ("sys_id",))
         self._by_key = self._lookup(target.table, coalesce.fields, case_sensitive=coalesce.case_sensitive)
 
-    def passed(self, rows: Sequence[Row]) -> None:
-        """These rows were done before."""
-
     def prepare(self, rows: Sequence[Row], before: Plan) -> tuple[Plan, Act]:
         """What the rows are to become, and how. ``before``: the plan of a run that died over them."""
         for row in rows:
