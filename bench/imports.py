@@ -1,11 +1,14 @@
 """What an import costs against one bare MERGE of the same rows into the same kind of database, on one machine.
 
     python bench/imports.py [--rows 1000000] [--keys 300000] [--rounds 3] [--partition key|round_robin]
+                            [--postgres]
 
 The import is the whole flow of the library: a CSV file is staged into import sets, which are mapped and applied to a
 new DuckDB file. The bare MERGE reads the same file with DuckDB, keeps the newest row of each key, and merges it into a
-table of the same columns in a new DuckDB file. Both in turn, each in a process of its own; the ratios of their wall
-times, and the peak memory of the processes, are the operating system's. At the end the table is held against the file.
+table of the same columns in a new DuckDB file. With ``--postgres`` both write to a PostgreSQL server of their own, and
+the bare one is a COPY, an index and a MERGE (`imports_postgres`). Both in turn, each in a process of its own; the ratios
+of their wall times, and the peak memory of the processes, are the operating system's (of a server nothing is told). At
+the end the table is held against the file.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import imports_postgres
 
 COLUMNS = ("number", "name", "email", "city", "amount", "active")
 MADE = "sys_id VARCHAR PRIMARY KEY, sys_domain VARCHAR, number VARCHAR, name VARCHAR, email VARCHAR, city VARCHAR, "
@@ -62,9 +66,11 @@ def imported(folder: Path, source: Path, partition: str) -> None:
     from snow_assets.imports.workspace import Workspace  # noqa: PLC0415
 
     declared: dict[str, Any] = {"source": {"csv": str(source)}, "target": "people", "coalesce": "number", "nodes": 5}
+    if os.environ.get(imports_postgres.VARIABLE):
+        declared["target"] = {"table": "people", "postgresql": imports_postgres.VARIABLE}
     declared["partition"] = {"key": "number"} if partition == "key" else partition
     config = ImportConfig(name="people", **declared)
-    environment = Environment.load(folder, {"SNOW_DATA_DIR": str(folder / "data")})
+    environment = Environment.load(folder, {**os.environ, "SNOW_DATA_DIR": str(folder / "data")})
     with Workspace(ImportSettings(imports={"people": config}), environment) as workspace:
         (finished,) = run_import(workspace, "people")
     print(json.dumps(finished.counters.as_dict()), file=sys.stderr)
@@ -72,6 +78,9 @@ def imported(folder: Path, source: Path, partition: str) -> None:
 
 def merged(folder: Path, source: Path) -> None:
     """The bare MERGE; in a process of its own."""
+    if url := os.environ.get(imports_postgres.VARIABLE):
+        imports_postgres.merged(url, source)
+        return
     (folder / "data").mkdir()
     with duckdb.connect(str(folder / "data" / "targets.duckdb")) as connection:
         connection.execute(f"CREATE TABLE people ({MADE} amount VARCHAR, active VARCHAR, line VARCHAR, {KEPT})")
@@ -80,6 +89,9 @@ def merged(folder: Path, source: Path) -> None:
 
 def check(folder: Path, source: Path, keys: int, newest: bool) -> None:
     """Each key once; with its last version, where their order was kept."""
+    if url := os.environ.get(imports_postgres.VARIABLE):
+        imports_postgres.check(url, source, keys, newest)
+        return
     with duckdb.connect(str(folder / "data" / "targets.duckdb"), read_only=True) as connection:
         found = connection.execute("SELECT count(*), count(DISTINCT number) FROM people").fetchone()
         assert found == (keys, keys), found
@@ -109,6 +121,7 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--partition", choices=["key", "round_robin"], default="key")
+    parser.add_argument("--postgres", action="store_true")
     parser.add_argument("--only", choices=["import", "merge"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
@@ -117,6 +130,10 @@ def main() -> None:
         imported(given.folder, given.source, given.partition)
     elif given.only == "merge":
         merged(given.folder, given.source)
+    elif given.postgres:
+        with imports_postgres.server() as url:
+            os.environ[imports_postgres.VARIABLE] = url
+            compare(given.rows, given.keys, given.rounds, given.partition)
     else:
         compare(given.rows, given.keys, given.rounds, given.partition)
 
