@@ -10,6 +10,7 @@ from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import LoadUnfinished
 from snow_assets.imports import hierarchy
 from snow_assets.imports.books_records import LoadRecord, SetRecord
+from snow_assets.imports.mapping import check_transform
 from snow_assets.imports.partition import dealer
 from snow_assets.imports.sources import Source
 from snow_assets.imports.staging import SetFiles, StagedRows, discard, write_errors
@@ -38,6 +39,7 @@ def stage(
     """
     with workspace.loading(config.name), closing(workspace.source(config)) as source:
         rows = StagedRows(source.batches(), dealer(config))
+        check_transform(config, rows.schema)
         dead = [each for each in workspace.books.loads(config.name) if each.state == "loading"]
         load = _started(config, workspace, context, new=new)
         for each in dead:

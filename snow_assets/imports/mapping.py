@@ -19,12 +19,13 @@ from snow_assets.config_imports import SYSTEM_COLUMNS, ImportConfig
 from snow_assets.config_models import nearest
 from snow_assets.errors import ConfigError, TransformFailed
 from snow_assets.imports.contract import CLEARED, MAPPED, STAGED
+from snow_assets.imports.functions import check_functions
 from snow_assets.imports.hooks import run_before, run_start
 from snow_assets.imports.mapping_fields import MappedField, fields_of, projection, text_of
 from snow_assets.imports.mapping_types import ARROW, WORDS, kind_of, typed
 from snow_assets.imports.transform_bench import DROPPED, reason, workbench
 from snow_assets.imports.transform_context import SetContext
-from snow_assets.imports.transformed import transformed
+from snow_assets.imports.transformed import select_of, transformed
 from snow_assets.pulls.workspace import literal
 
 _BATCH = 20_000  # rows that hooks see at a time as Python objects
@@ -55,6 +56,23 @@ def map_set(config: ImportConfig, staged: Path, out: Path, context: SetContext) 
         if hooks.on_before:
             _hooked(config, fields, made, out, context)
         return rows
+
+
+def check_transform(config: ImportConfig, schema: pa.Schema) -> None:
+    """Try the transform on no rows of staged columns, before any are staged.
+
+    Raises:
+        ConfigError: a function that is not there, SQL that cannot be run, a constant that is not of its type.
+    """
+    check_functions(config)
+    with workbench() as (connection, folder):
+        empty = folder / "staging.parquet"
+        pq.write_table(schema.empty_table(), empty)
+        _view(connection, "staging", empty)
+        if config.transform.sql:
+            _tried(connection, f"SELECT sys_import_row FROM ({select_of(config)}) LIMIT 0", "transform.sql")  # noqa: S608
+        elif not config.transform.python:
+            mapped_fields(connection, config, "staging")
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:

@@ -27,7 +27,7 @@ def transformed(
         return out
     made = folder / "selected.parquet"
     try:
-        connection.execute(f"COPY (\n{config.transform.sql}\n) TO {literal(str(made))} (FORMAT parquet)")
+        connection.execute(f"COPY ({select_of(config)}) TO {literal(str(made))} (FORMAT parquet)")
     except duckdb.Error as error:
         raise _failed(context, f"fails: {reason(error)}") from error
     connection.execute(f"CREATE VIEW selected AS SELECT * FROM read_parquet({literal(str(made))})")  # noqa: S608
@@ -44,6 +44,11 @@ def transformed(
         ) TO {literal(str(out))} (FORMAT parquet)
     """)  # noqa: S608
     return out
+
+
+def select_of(config: ImportConfig) -> str:
+    """The declared SELECT, to stand in brackets: a comment may end it, or a semicolon."""
+    return f"\n{(config.transform.sql or '').rstrip().rstrip(';')}\n"
 
 
 def _check_columns(connection: duckdb.DuckDBPyConnection, context: SetContext) -> None:

@@ -156,7 +156,9 @@ def test_counters_that_do_not_add_up_are_loud_and_name_the_set(
 
 
 def test_what_fails_all_sets_is_told_for_each(imports: Imports) -> None:
-    config = imports.declare("people", numbered(4), transform={"sql": "SELECT * FROM nothing"})
+    config = imports.declare(
+        "people", numbered(4), transform={"sql": "SELECT *, CAST('x' || id AS INTEGER) AS n FROM staging"}
+    )
     with imports.open() as workspace:
         load = flow.stage(config, workspace)
         outcomes = list(flow.transform(config, workspace, load.load_id))

@@ -6,13 +6,17 @@ import sys
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import ConfigError, TransformFailed
 from snow_assets.imports import python_transform
+from snow_assets.imports.contract import STAGED
 from snow_assets.imports.functions import check_functions, load_function
+from snow_assets.imports.mapping import check_transform
 from snow_assets_tests.imports.mapping_bench import declared, mapped, outcome, values
 
 COLUMNS = {"name": ["Cy", "Ann", "", "Bo"], "n": ["3", "1", "x", "2"]}
@@ -150,3 +154,24 @@ def test_code_is_loaded_once_and_again_when_it_is_changed(tmp_path: Path) -> Non
     assert load_function(f"{path}:f", "k")() == "changed"
     assert sys.path == folders
     assert load_function("posixpath:basename", "k")("a/b") == "b"
+
+
+UNUSABLE: dict[str, tuple[dict[str, Any], str]] = {
+    "sql": (
+        {"sql": "SELECT nmae, sys_import_row FROM staging"},
+        "transform.sql: is not SQL that DuckDB can run: .*nmae",
+    ),
+    "row": ({"sql": "SELECT name FROM staging"}, "transform.sql: .*sys_import_row"),
+    "field": ({"fields": {"n": {"sql": "lower(nn)"}}}, "transform.fields.n.sql: .*nn"),
+    "function": ({"python": "absent.py:f"}, "transform.python .*cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_a_transform_that_cannot_work_is_refused_before_anything_is_staged(case: str) -> None:
+    schema = pa.schema([*STAGED, pa.field("name", pa.string()), pa.field("n", pa.string())])
+    transform, told = UNUSABLE[case]
+    with pytest.raises(ConfigError, match=told):
+        check_transform(declared(transform), schema)
+    check_transform(declared({"sql": "SELECT * FROM staging;"}), schema)
+    check_transform(declared({"fields": {"n": {"sql": "lower(n)", "type": "integer", "default": 1}}}), schema)
