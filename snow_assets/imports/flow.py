@@ -163,16 +163,17 @@ def run_import(
         ImportFailed: counters do not add up.
     """
     finished = [_run_one(workspace, workspace.config(name), None, new, on_progress)]
-    return finished + _follow(workspace, finished[0], on_progress)
+    return finished + _follow(workspace, finished[0], finished[0].released, on_progress)
 
 
-def _follow(workspace: Workspace, first: Finished, on_progress: OnProgress | None) -> list[Finished]:
-    """The imports that the one before releases."""
-    found, before = [], first
-    while before.released is not None:
-        config = workspace.config(before.released)
-        before = _run_one(workspace, config, before.load.context, False, on_progress)
-        found.append(before)
+def _follow(
+    workspace: Workspace, first: Finished, following: str | None, on_progress: OnProgress | None
+) -> list[Finished]:
+    """The imports that follow one, each released by the one before."""
+    found, context = [], first.load.context
+    while following is not None:
+        found.append(_run_one(workspace, workspace.config(following), context, False, on_progress))
+        following = found[-1].released
     return found
 
 
@@ -277,7 +278,10 @@ def resume(
         first = _run_one(workspace, config, None, False, on_progress)
     else:
         first = _go_on(workspace, config, load, set_nos, on_progress)
-    return [first, *_follow(workspace, first, on_progress)]
+    following = first.released
+    if first.ok and following is None and load.context:
+        following = hierarchy.take_up(workspace.books, load.context)
+    return [first, *_follow(workspace, first, following, on_progress)]
 
 
 def _go_on(

@@ -73,11 +73,27 @@ def release(books: Books, context: str, name: str, *, failed: bool, stop: bool, 
             _cancel_after(connection, context, found.position)
             _change_context(connection, context, state="error", completed=now(), next_import=None, next_position=None)
             return None
-        if following is None:
+        if following is None or following.state != "pending":  # the last; or taken up again after all that follows ran
             _complete(connection, context)
             return None
         _change(connection, following, released=now(), started_by=job)
         return str(following.scheduled_import)
+
+
+def take_up(books: Books, context: str) -> str | None:
+    """The import with which a hierarchy goes on: one that may start, or whose loading failed and stopped the rest."""
+    with books.database.write() as connection:
+        own = select(EXECUTIONS, LOADS.c.load_completed.label("loaded")).join_from(
+            EXECUTIONS, LOADS, LOADS.c.number == EXECUTIONS.c.concurrent_import_set, isouter=True
+        )
+        rows = connection.execute(own.where(EXECUTIONS.c.execution_context == context).order_by(EXECUTIONS.c.position))
+        for found in rows.all():
+            if found.state == "pending" and found.released is not None:
+                return str(found.scheduled_import)
+            if found.state == "error" and found.loaded is None:
+                _revive(connection, found)
+                return str(found.scheduled_import)
+        return None
 
 
 def reopen(books: Books, context: str, name: str) -> bool:
@@ -89,14 +105,7 @@ def reopen(books: Books, context: str, name: str) -> bool:
         found = _execution(connection, context, name)
         if found is None or found.state not in ("error", "cancelled"):
             return False
-        _change(connection, found, state="pending", completed=None)
-        revived = update(EXECUTIONS).where(
-            EXECUTIONS.c.execution_context == context,
-            EXECUTIONS.c.position > found.position,
-            EXECUTIONS.c.state == "cancelled",
-        )
-        connection.execute(revived.values(state="pending", released=None, completed=None))
-        _change_context(connection, context, state="running", completed=None)
+        _revive(connection, found)
         return True
 
 
@@ -162,7 +171,24 @@ def _give_up(connection: Connection, context: Row[Any], *, new: bool) -> None:
     _change_context(connection, context.number, state="error", completed=now(), next_import=None, next_position=None)
 
 
+def _revive(connection: Connection, found: Row[Any]) -> None:
+    """An execution that failed may start again, and what was cancelled for it waits again."""
+    context = found.execution_context
+    _change(connection, found, state="pending", completed=None)
+    revived = update(EXECUTIONS).where(
+        EXECUTIONS.c.execution_context == context,
+        EXECUTIONS.c.position > found.position,
+        EXECUTIONS.c.state == "cancelled",
+    )
+    connection.execute(revived.values(state="pending", released=None, completed=None))
+    _change_context(connection, context, state="running", completed=None)
+
+
 def _complete(connection: Connection, context: str) -> None:
+    """Close a context in which nothing waits or runs."""
+    left = EXECUTIONS.c.execution_context == context, EXECUTIONS.c.state.in_(("pending", "running"))
+    if connection.execute(select(EXECUTIONS.c.position).where(*left)).first():
+        return
     errors = select(EXECUTIONS.c.position).where(
         EXECUTIONS.c.execution_context == context, EXECUTIONS.c.state == "error"
     )
