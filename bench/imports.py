@@ -6,7 +6,7 @@
 The import is the whole flow of the library: a CSV file is staged into import sets, which are mapped and applied to a
 new DuckDB file. The bare MERGE reads the same file with DuckDB, keeps the newest row of each key, and merges it into a
 table of the same columns in a new DuckDB file. With ``--postgres`` both write to a PostgreSQL server of their own, and
-the bare one is a COPY, an index and a MERGE (`imports_postgres`). Both in turn, each in a process of its own; the ratios
+the bare one is COPY, an index and MERGE (`imports_postgres`). Both in turn, each in a process of its own; the ratios
 of their wall times, and the peak memory of the processes, are the operating system's (of a server nothing is told). At
 the end the table is held against the file.
 """

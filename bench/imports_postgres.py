@@ -70,7 +70,8 @@ def check(url: str, source: Path, keys: int, newest: bool) -> None:
         with duckdb.connect() as connection:
             [(told,)] = connection.execute(
                 "SELECT md5(string_agg(number || email, ',' ORDER BY number)) FROM (SELECT number, "
-                f"arg_max(email, line) AS email FROM read_csv('{source}', all_varchar = true, header = true) GROUP BY number)"
+                f"arg_max(email, line) AS email FROM read_csv('{source}', all_varchar = true, header = true) "
+                "GROUP BY number)"
             ).fetchall()
         assert found[2] == told
     run(url, "DROP TABLE people", "DROP TABLE IF EXISTS snow_import_ledger")
