@@ -117,11 +117,11 @@ def _group(writer: Writer, task: Task) -> None:
     joined = " AND ".join(f"{key} {same} g.key_{at}" for at, key in enumerate(keys, 1)) or "false"
     execute(
         "CREATE OR REPLACE TEMP TABLE snow_members AS "  # noqa: S608
-        f"WITH grouped AS (SELECT r, g.snow_k, g.last, g.rows FROM {ROWS_TABLE} JOIN snow_keys g ON {joined} "
-        f"WHERE {_LIVE} AND NOT ({own})) "
-        "SELECT r, snow_k, r = last AS last, false AS own, NULL AS before FROM grouped WHERE rows = 1 UNION ALL "
-        "SELECT r, snow_k, r = last, false, lag(r) OVER (PARTITION BY snow_k ORDER BY r) FROM grouped WHERE rows > 1 "
-        f"UNION ALL SELECT r, r, true, true, NULL FROM {ROWS_TABLE} WHERE {_LIVE} AND ({own})"
+        f"WITH grouped AS (SELECT r, h, g.snow_k, g.last, g.rows FROM {ROWS_TABLE} JOIN snow_keys g ON {joined} "
+        f"WHERE {_LIVE} AND NOT ({own})) SELECT r, snow_k, r = last AS last, false AS own, NULL AS before, "
+        "false AS differs FROM grouped WHERE rows = 1 UNION ALL SELECT r, snow_k, r = last, false, lag(r) OVER w, "
+        "h <> lag(h) OVER w FROM grouped WHERE rows > 1 WINDOW w AS (PARTITION BY snow_k ORDER BY r) "
+        f"UNION ALL SELECT r, r, true, true, NULL, false FROM {ROWS_TABLE} WHERE {_LIVE} AND ({own})"
     )
 
 
@@ -163,16 +163,23 @@ def _step(writer: Writer, task: Task) -> None:
     """Each row's state, and each group's record."""
     _carry(writer, task)
     partial = any(not field.full for field in task.values)
-    carried = "JOIN snow_carried c USING (r)" if partial else ""
+    carried = "JOIN snow_carried c USING (r) LEFT JOIN snow_matched t USING (snow_k)" if partial else ""
+    known = (
+        "false" if partial else "m.differs"
+    )  # what differs as a whole is told by its hash; what is alike is compared
     writer.bench.execute(f"""
 CREATE OR REPLACE TEMP TABLE snow_states AS
-SELECT m.r, m.snow_k AS k, CASE WHEN t.snow_k IS NULL THEN 'inserted' WHEN {_changed(task, True)} THEN 'updated'
-       ELSE 'ignored' END AS state
-FROM snow_members m JOIN {ROWS_TABLE} w USING (r) LEFT JOIN snow_matched t USING (snow_k) WHERE m.before IS NULL
+SELECT m.r, m.snow_k AS k, 'inserted' AS state FROM snow_members m ANTI JOIN snow_matched t USING (snow_k)
+WHERE m.before IS NULL
+UNION ALL
+SELECT m.r, m.snow_k, CASE WHEN {_changed(task, True)} THEN 'updated' ELSE 'ignored' END
+FROM snow_members m JOIN {ROWS_TABLE} w USING (r) JOIN snow_matched t USING (snow_k) WHERE m.before IS NULL
+UNION ALL
+SELECT m.r, m.snow_k, 'updated' FROM snow_members m WHERE m.before IS NOT NULL AND {known}
 UNION ALL
 SELECT m.r, m.snow_k, CASE WHEN {_changed(task, False)} THEN 'updated' ELSE 'ignored' END
 FROM snow_members m JOIN {ROWS_TABLE} w USING (r) JOIN {ROWS_TABLE} p ON p.r = m.before {carried}
-{"LEFT JOIN snow_matched t USING (snow_k)" if partial else ""} WHERE m.before IS NOT NULL
+WHERE m.before IS NOT NULL AND NOT {known}
 """)  # noqa: S608
     given = next((field for field in task.fields if field.name == "sys_id"), None)
     named = f"nullif(w.{given.value(given.column)}, ''), " if given else ""
@@ -188,11 +195,11 @@ JOIN snow_members m ON m.r = g.k {f"JOIN {ROWS_TABLE} w ON w.r = g.k" if given e
 LEFT JOIN snow_matched t ON t.snow_k = g.k
 """)  # noqa: S608
     values = "".join(f", {_after(task, field)} AS a{at}" for at, field in enumerate(task.values))
-    writer.bench.execute(f"""
-CREATE OR REPLACE TEMP VIEW snow_versions AS
-SELECT m.r{values} FROM snow_members m JOIN {ROWS_TABLE} w USING (r)
-{"LEFT JOIN snow_carried c USING (r) LEFT JOIN snow_matched t USING (snow_k)" if partial else ""}
-""")  # noqa: S608
+    before = "JOIN snow_members m USING (r) LEFT JOIN snow_carried c USING (r) LEFT JOIN snow_matched t USING (snow_k)"
+    writer.bench.execute(
+        f"CREATE OR REPLACE TEMP VIEW snow_versions AS SELECT w.r{values} "  # noqa: S608
+        f"FROM {ROWS_TABLE} w {before if partial else ''}"
+    )
 
 
 def _carry(writer: Writer, task: Task) -> None:

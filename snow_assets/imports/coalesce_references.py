@@ -14,7 +14,7 @@ from snow_assets.config_import_fields import ReferenceConfig
 from snow_assets.config_imports import ImportConfig
 from snow_assets.config_models import nearest
 from snow_assets.errors import ConfigError
-from snow_assets.imports.coalesce_rows import ROWS_TABLE, SHOWN, TEXT, Field, mark
+from snow_assets.imports.coalesce_rows import ROWS_TABLE, SHOWN, TEXT, Field, hashed, mark
 from snow_assets.imports.contract import REFERENCE_REJECTED
 from snow_assets.imports.targets.writer import SYSTEM_TYPES, KeyColumn, Match, TableShape, Writer, fold
 from snow_assets.pulls.workspace import literal, quoted
@@ -80,6 +80,9 @@ def resolve(
     _replace(writer, config, asked, kinds, found)
     copy = config.coalesce.copy_empty_fields
     done = [replace(each, type=kinds[each.name], full=copy) if each.name in declared else each for each in fields]
+    writer.bench.execute(
+        f"CREATE OR REPLACE TEMP TABLE {ROWS_TABLE} AS SELECT * REPLACE ({hashed(done)} AS h) FROM {ROWS_TABLE}"  # noqa: S608
+    )
     return done, list(created.values())
 
 

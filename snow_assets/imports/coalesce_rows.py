@@ -7,7 +7,7 @@ instead of bare values: null leaves the record's field as it is, and ``{v: null}
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from snow_assets.imports.mapping_types import kind_of, typed
 from snow_assets.imports.targets.writer import TableShape
 from snow_assets.pulls.workspace import literal, quoted
 
-ROWS_TABLE: Final = "snow_rows"  # r, state, note, code and f0, f1, ...
+ROWS_TABLE: Final = "snow_rows"  # r, state, note, code, f0, f1, ... and h, a hash of them
 TEXT: Final = "VARCHAR"
 SHOWN: Final = 80  # characters of a value in a comment
 _FLOATS: Final = ("FLOAT", "DOUBLE")
@@ -63,31 +63,47 @@ def load(
     source = f"read_parquet({literal(str(path))})"
     columns = {row[0] for row in bench.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}  # noqa: S608
     clears = {name: _cleared(name, types[name], columns, coalesce) for name in types}
-    wrapped, full = _counted(bench, source, types, clears)
+    plain = [
+        Field(name, f"f{at}", TEXT if name in texts else shape.columns[name].type) for at, name in enumerate(types)
+    ]
+    _read(bench, source, plain, types, clears)
+    wrapped, full = _counted(bench, source, plain, types, clears)
     if coalesce.copy_empty_fields:
         full = set(types)
-    fields = [
-        Field(name, f"f{at}", TEXT if name in texts else shape.columns[name].type, name in full, name in wrapped)
-        for at, name in enumerate(types)
+    fields = [replace(field, full=field.name in full, wrapped=field.name in wrapped) for field in plain]
+    if wrapped:
+        _read(bench, source, fields, types, clears)
+    for field in fields:
+        if field.type not in (types[field.name], TEXT):
+            complaint = _complaint(field, types[field.name], clears[field.name])
+            bench.execute(
+                f"UPDATE {ROWS_TABLE} SET state = 'error', note = bad.said, code = {INVALID_TARGET} FROM "  # noqa: S608
+                f"(SELECT sys_import_row, {complaint} AS said FROM {source} WHERE sys_import_state IS NULL) bad "
+                f"WHERE r = bad.sys_import_row AND bad.said IS NOT NULL AND {ROWS_TABLE}.state IS NULL"
+            )
+    return fields
+
+
+def _read(
+    bench: duckdb.DuckDBPyConnection,
+    source: str,
+    fields: Sequence[Field],
+    types: Mapping[str, str],
+    clears: Mapping[str, str],
+) -> None:
+    values = [
+        _wrapped(_converted(field.name, types[field.name], field.type), clears[field.name], field) for field in fields
     ]
-    values = {field.name: _converted(field.name, types[field.name], field.type) for field in fields}
-    kept = ", ".join(f"{_wrapped(values[field.name], clears[field.name], field)} AS {field.column}" for field in fields)
-    told = [
-        _complaint(field, types[field.name], values[field.name], clears[field.name])
-        for field in fields
-        if types[field.name] != field.type and field.type != TEXT
-    ]
+    kept = "".join(f", {value} AS {field.column}" for field, value in zip(fields, values, strict=True))
     bench.execute(
         f"CREATE OR REPLACE TEMP TABLE {ROWS_TABLE} AS SELECT sys_import_row AS r, sys_import_state AS state, "  # noqa: S608
-        f"sys_import_state_comment AS note, sys_row_error AS code{', ' if kept else ''}{kept} FROM {source}"
+        f"sys_import_state_comment AS note, sys_row_error AS code{kept}, {hashed(fields)} AS h FROM {source}"
     )
-    for complaint in told:
-        bench.execute(
-            f"UPDATE {ROWS_TABLE} SET state = 'error', note = bad.said, code = {INVALID_TARGET} FROM "  # noqa: S608
-            f"(SELECT sys_import_row, {complaint} AS said FROM {source} WHERE sys_import_state IS NULL) bad "
-            f"WHERE r = bad.sys_import_row AND bad.said IS NOT NULL AND {ROWS_TABLE}.state IS NULL"
-        )
-    return fields
+
+
+def hashed(fields: Sequence[Field]) -> str:
+    """SQL of a number that differs only where values do, of those that an update may change."""
+    return f"hash({', '.join(field.column for field in fields if field.name != 'sys_id') or '0'})"
 
 
 def mark(bench: duckdb.DuckDBPyConnection, query: str, state: str, code: int | None) -> int:
@@ -109,15 +125,27 @@ def _cleared(name: str, kind: str, columns: set[str], coalesce: CoalesceConfig) 
 
 
 def _counted(
-    bench: duckdb.DuckDBPyConnection, source: str, types: Mapping[str, str], clears: Mapping[str, str]
+    bench: duckdb.DuckDBPyConnection,
+    source: str,
+    fields: Sequence[Field],
+    types: Mapping[str, str],
+    clears: Mapping[str, str],
 ) -> tuple[set[str], set[str]]:
     """The fields that some row empties, and those that no row leaves empty."""
-    if not types:
+    if not fields:
         return set(), set()
-    counts = ", ".join(f"count_if({clears[name] or 'false'}), count({_base(name, types[name])})" for name in types)
-    row = bench.execute(f"SELECT count(*), {counts} FROM {source} WHERE sys_import_state IS NULL").fetchone()  # noqa: S608
+    names = [field.name for field in fields]
+    if any(clears[name] and types[name] != TEXT for name in names) or any(
+        types[field.name] == TEXT != field.type for field in fields
+    ):
+        counts = [f"count_if({clears[name] or 'false'}), count({_base(name, types[name])})" for name in names]
+        counted = f"{source} WHERE sys_import_state IS NULL"
+    else:  # as read before, which is quicker than the file
+        empties = {field.name: f"{field.column} = 'NULL'" if clears[field.name] else "false" for field in fields}
+        counts = [f"count_if({empties[field.name]}), count({field.column})" for field in fields]
+        counted = f"{ROWS_TABLE} WHERE state IS NULL"
+    row = bench.execute(f"SELECT count(*), {', '.join(counts)} FROM {counted}").fetchone()  # noqa: S608
     assert row is not None  # noqa: S101 - an aggregate has a row
-    names = list(types)
     wrapped = {name for name, count in zip(names, row[1::2], strict=True) if count}
     return wrapped, {name for name, count in zip(names, row[2::2], strict=True) if count == row[0]} - wrapped
 
@@ -150,8 +178,8 @@ def _wrapped(value: str, cleared: str, field: Field) -> str:
     )
 
 
-def _complaint(field: Field, kind: str, value: str, cleared: str) -> str:
-    base = _base(field.name, kind)
+def _complaint(field: Field, kind: str, cleared: str) -> str:
+    base, value = _base(field.name, kind), _converted(field.name, kind, field.type)
     spared = f" AND NOT coalesce({cleared}, false)" if cleared else ""
     shown = f"left(CAST({base} AS {TEXT}), {SHOWN})"
     said = f"{literal(field.name + ': ')} || {shown} || {literal(f' does not fit into a column of type {field.type}')}"

@@ -122,7 +122,8 @@ class SqlTarget:
             if not shape.made:
                 self._refuse(shape, next(iter(missing)))
             writer.add_columns(table, missing)
-        shape = writer.shape(table)
+            shape = None
+        shape = shape or writer.shape(table)
         assert shape is not None  # noqa: S101 - it was made
         self._check(shape)
         return shape
@@ -165,7 +166,7 @@ COPY (SELECT w.r AS sys_import_row, coalesce(w.state, s.state) AS sys_import_sta
              CASE WHEN s.state = 'ignored' THEN {literal(UNCHANGED)} ELSE w.note END AS sys_import_state_comment,
              CAST(w.code AS INTEGER) AS sys_row_error, g.sys_id AS sys_target_sys_id
       FROM {ROWS_TABLE} w LEFT JOIN snow_states s USING (r) LEFT JOIN snow_records g USING (k) ORDER BY w.r)
-TO {literal(str(scratch))} (FORMAT parquet, COMPRESSION lz4_raw)
+TO {literal(str(scratch))} (FORMAT parquet, COMPRESSION snappy)
 """)  # noqa: S608
     _sync(scratch)
     scratch.replace(mapped.rows)

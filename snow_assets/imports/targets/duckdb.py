@@ -42,6 +42,7 @@ _SETTINGS: Final = (
     f"SET memory_limit = '{MEMORY}'",
     "SET preserve_insertion_order = false",
     "SET TimeZone = 'UTC'",
+    "SET enable_progress_bar = false",
     "SET wal_autocheckpoint = '256MB'",  # a checkpoint for each set costs more than the set
 )
 _HELD: Final = ("Could not set lock", "different configuration", "already attached")
