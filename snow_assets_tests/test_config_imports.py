@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from snow_assets.config_import_fields import FieldConfig, HooksConfig
 from snow_assets.config_imports import ImportSettings, number_of_sets
 from snow_assets.config_imports_yaml import find_import_problems, load_imports
 from snow_assets.errors import ConfigError
@@ -161,3 +163,9 @@ def test_the_first_problem_says_how_many_there_are(tmp_path: Path) -> None:
     assert len(find_import_problems(path)) == 3
     with pytest.raises(ConfigError, match="and 2 more, see: snow-assets validate"):
         load_imports(path)
+
+
+def test_every_key_of_a_transform_is_explained() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "import-transforms.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert not {*FieldConfig.model_fields, *HooksConfig.model_fields} - explained

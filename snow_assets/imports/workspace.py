@@ -11,6 +11,7 @@ from typing import Self
 
 from snow_assets.config import Environment
 from snow_assets.config_imports import ImportConfig, ImportSettings
+from snow_assets.config_imports_yaml import load_imports
 from snow_assets.config_models import nearest
 from snow_assets.errors import ConfigError, LoadUnfinished
 from snow_assets.imports.books import Books
@@ -36,10 +37,8 @@ class Workspace:
     @classmethod
     def open(cls, environment: Environment | None = None) -> Workspace:
         """The imports that the environment names. Raises ``ConfigError``."""
-        from snow_assets.config_imports_yaml import load_imports  # noqa: PLC0415
-
         found = environment or Environment.load()
-        return cls(load_imports(found.imports_path), found)
+        return cls(load_imports(found.imports_path, required=bool(found.get("SNOW_IMPORTS"))), found)
 
     def __enter__(self) -> Self:
         return self
