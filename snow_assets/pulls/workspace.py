@@ -21,6 +21,7 @@ def workspace(memory: str = MEMORY) -> Iterator[tuple[duckdb.DuckDBPyConnection,
             "memory_limit": memory,
             "threads": THREADS,
             "temp_directory": f"{folder}/spill",
+            "enable_progress_bar": False,  # it would stand in the middle of what a command prints
         }
         with duckdb.connect(config=settings) as connection:
             connection.execute("SET preserve_insertion_order = false")
