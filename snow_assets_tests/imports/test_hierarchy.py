@@ -52,7 +52,7 @@ class Slow:
 
 def tree(imports: Imports, rows: int = 4, **keys: Any) -> None:
     for name, parent in TREE.items():
-        more = {"order": ORDER[name]} if name in ORDER else {}
+        more: dict[str, Any] = {"order": ORDER[name]} if name in ORDER else {}
         imports.declare(name, numbered(rows), parent=parent, **more, **keys)
 
 
