@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
+from xml.etree.ElementTree import ParseError
 
 import pyarrow as pa
 
 from snow_assets.config import Environment
 from snow_assets.config_import_source import SourceConfig
 from snow_assets.config_models import nearest
-from snow_assets.errors import ConfigError
+from snow_assets.errors import ConfigError, SourceError
 from snow_assets.extras import need
 from snow_assets.imports.sources.base import Batches, FileSource, with_place
 from snow_assets.imports.sources.files import check_columns, files_of, named, opening, reading, same_columns
@@ -79,6 +81,8 @@ class ExcelSource(FileSource):
                 cells = _trimmed(row)
                 if cells:
                     yield number, cells
+        except (zipfile.BadZipFile, zlib.error, EOFError, ParseError) as error:
+            raise SourceError("cannot be read: its data are damaged", key="source", value=name) from error
         finally:
             book.close()
 

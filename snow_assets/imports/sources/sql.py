@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -145,7 +145,7 @@ class SqlSource(Source):
     def close(self) -> None:
         """Let go of the connection."""
         super().close()
-        with self._database.streaming():
+        with suppress(Exception):  # nothing was written, and what went wrong before is what matters
             self._open.close()
 
 
@@ -184,7 +184,7 @@ class AdbcSource(Source):
     def close(self) -> None:
         """Let go of the connection."""
         super().close()
-        with self._database.streaming():
+        with suppress(Exception):  # nothing was written, and what went wrong before is what matters
             self._open.close()
 
 

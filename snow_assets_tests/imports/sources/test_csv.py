@@ -158,6 +158,12 @@ def test_a_column_without_a_name_is_called_by_its_place(folder: Folder) -> None:
     assert folder.csv("a,,c,\n1,2,3,4\n").columns == ("a", "column_2", "c", "column_4")
 
 
+@pytest.mark.parametrize("bad", ["1\n", '"x\n', "1,2,3\n"])
+def test_a_file_of_bad_rows_alone_is_no_rows(folder: Folder, bad: str) -> None:
+    found = folder.csv("a,b\n" + bad * 3)
+    assert (found.columns, found.rows, [line for line, _ in found.rejected]) == (("a", "b"), [], [2, 3, 4])
+
+
 def test_nul_characters_are_characters(folder: Folder) -> None:
     assert folder.csv(b"a,b\n1\0,\0\n").rows == [("1\0", "\0")]
 

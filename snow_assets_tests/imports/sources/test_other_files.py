@@ -156,3 +156,13 @@ def test_what_is_no_workbook_is_refused(folder: Folder) -> None:
     workbook(folder.path / "people.xlsx")
     with pytest.raises(ConfigError, match=r"source.excel 'people.xlsx': is empty"):
         open_source(folder.config({"excel": "people.xlsx"}), folder.environment)
+
+
+def test_damage_inside_a_workbook_is_told_by_name(folder: Folder) -> None:
+    path = folder.path / "people.xlsx"
+    workbook(path, ["a"], *([f"value {number}"] for number in range(9_000)))
+    whole = path.read_bytes()
+    start = whole.index(b"xl/worksheets/sheet1.xml") + 20_000
+    path.write_bytes(whole[:start] + bytes(100) + whole[start + 100 :])
+    with pytest.raises(SourceError, match=r"source 'people.xlsx': cannot be read: its data are damaged"):
+        folder.read({"excel": "people.xlsx"})
