@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from snow_assets.assets.keys import PullNames
-from snow_assets.dagster_home import write_dagster_home
 from snow_assets.pulls import Landing, published
 from snow_assets.simulator import Simulator, SimulatorServer
+from snow_assets_tests.dev import DRIVERS, LAUNCH_JOB, LAUNCH_PARTITION, Dev, dagster_dev
 
 pytestmark = pytest.mark.slow  # half a minute; what the UI launches is tried in one process by assets/test_story.py
 NAMES = PullNames("incidents")
@@ -33,100 +24,33 @@ pulls:
     max_retries: 0
     schedule: {cron: "0 2 * * *", timezone: Europe/Berlin}
 """
-LAUNCH_JOB = """mutation($job: String!) { launchRun(executionParams: {
-  selector: {jobName: $job, repositoryName: "__repository__", repositoryLocationName: "snow_assets.definitions"},
-  runConfigData: {}}) { __typename ... on PythonError { message } } }"""
-# What the button "Launch 1 run" of the UI sends for one partition of one asset.
-LAUNCH_PARTITION = """mutation($key: String!, $path: [String!]!) { launchRun(executionParams: {
-  selector: {jobName: "__ASSET_JOB", repositoryName: "__repository__",
-    repositoryLocationName: "snow_assets.definitions", assetSelection: [{path: $path}]},
-  executionMetadata: {tags: [{key: "dagster/partition", value: $key}]},
-  runConfigData: {}}) { __typename ... on PythonError { message } } }"""
-STATUSES = """query($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) { ... on AssetNode {
-  assetPartitionStatuses { ... on DefaultPartitionStatuses {
-    materializedPartitions failedPartitions unmaterializedPartitions } } } } }"""
-DRIVERS = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
-  ... on RepositoryLocation { repositories {
-    sensors { name sensorState { status } } schedules { name scheduleState { status } } } } } } } } }"""
-
-
-class Dev:
-    """A running ``dagster dev`` and its GraphQL."""
-
-    def __init__(self, url: str, folder: Path, server: SimulatorServer) -> None:
-        self.url = url
-        self.server = server
-        self.landing = Landing.open(str(folder / "data"), "incidents")
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            found = json.load(answer)
-        assert not found.get("errors"), found["errors"]
-        return found["data"]
-
-    def statuses(self) -> Any:
-        return self.ask(STATUSES, path=list(NAMES.slices.path))["assetNodeOrError"]["assetPartitionStatuses"]
-
-    def wait(self, condition: Callable[[], bool], what: str, seconds: float = 100) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"still waiting for {what}"
-            time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+def server() -> Iterator[SimulatorServer]:
+    with Simulator(rows={"incident": 100}, seed=1).serve() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def dev(server: SimulatorServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     folder = tmp_path_factory.mktemp("dev")
     (folder / "pulls.yaml").write_text(PULLS)
-    with Simulator(rows={"incident": 100}, seed=1).serve() as server:
-        variables = {
-            "SNOW_INSTANCE_URL": server.url,
-            "SNOW_USERNAME": server.username,
-            "SNOW_PASSWORD": server.password,
-            "SNOW_DATA_DIR": str(folder / "data"),
-            "DAGSTER_HOME": str(write_dagster_home(folder / ".dagster")),
-        }
-        port = free_port()
-        command = [sys.executable, "-m", "dagster", "dev", "-m", "snow_assets.definitions", "-p", str(port)]
-        with (folder / "dev.log").open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env={**os.environ, **variables},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        made = Dev(f"http://127.0.0.1:{port}", folder, server)
-        try:
-            made.wait(lambda: answers(made), "the webserver")
-            yield made
-        finally:
-            stop(process)
-            sys.stderr.write((folder / "dev.log").read_text()[-8000:])
+    variables = {
+        "SNOW_INSTANCE_URL": server.url,
+        "SNOW_USERNAME": server.username,
+        "SNOW_PASSWORD": server.password,
+    }
+    with dagster_dev(folder, variables) as made:
+        yield made
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def slices(dev: Dev) -> Any:
+    return dev.partitions(*NAMES.slices.path)
 
 
-def answers(made: Dev) -> bool:
-    try:
-        return bool(made.ask(DRIVERS)["workspaceOrError"]["locationEntries"])
-    except OSError:
-        return False
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def landing(dev: Dev) -> Landing:
+    return Landing.open(str(dev.folder / "data"), "incidents")
 
 
 def test_sensor_and_schedule_run_from_the_start(dev: Dev) -> None:
@@ -137,30 +61,27 @@ def test_sensor_and_schedule_run_from_the_start(dev: Dev) -> None:
     assert repository["schedules"] == [{"name": "pull_incidents_schedule", "scheduleState": {"status": "RUNNING"}}]
 
 
-def test_failed_one_click_done(dev: Dev) -> None:
-    rows = [row["sys_id"] for row in dev.server.sim.rows("incident")]
-    dev.server.sim.faults.add(
-        {"kind": "error_500", "request": "list", "sys_id": rows[70], "narrow": False, "low": rows[1]}
-    )
-    assert dev.ask(LAUNCH_JOB, job="pull_incidents")["launchRun"]["__typename"] == "LaunchRunSuccess"
+def test_failed_one_click_done(dev: Dev, server: SimulatorServer) -> None:
+    rows = [row["sys_id"] for row in server.sim.rows("incident")]
+    server.sim.faults.add({"kind": "error_500", "request": "list", "sys_id": rows[70], "narrow": False, "low": rows[1]})
+    dev.launch(LAUNCH_JOB, job="pull_incidents")
 
-    dev.wait(lambda: len(dev.statuses()["failedPartitions"]) == 1, "the failed slice")
-    [failed] = dev.statuses()["failedPartitions"]
-    plan = dev.landing.latest_plan()
+    dev.wait(lambda: len(slices(dev)["failedPartitions"]) == 1, "the failed slice")
+    [failed] = slices(dev)["failedPartitions"]
+    plan = landing(dev).latest_plan()
     assert plan is not None
-    assert sorted([*dev.statuses()["materializedPartitions"], failed]) == plan.partition_keys
-    assert published(dev.landing) is None
+    assert sorted([*slices(dev)["materializedPartitions"], failed]) == plan.partition_keys
+    assert published(landing(dev)) is None
 
-    dev.server.sim.faults.clear()
-    dev.server.requests.clear()
-    launched = dev.ask(LAUNCH_PARTITION, key=failed, path=list(NAMES.slices.path))
-    assert launched["launchRun"]["__typename"] == "LaunchRunSuccess"
+    server.sim.faults.clear()
+    server.requests.clear()
+    dev.launch(LAUNCH_PARTITION, key=failed, path=list(NAMES.slices.path))
 
-    dev.wait(lambda: published(dev.landing) is not None, "the dataset")
-    dataset = published(dev.landing)
+    dev.wait(lambda: published(landing(dev)) is not None, "the dataset")
+    dataset = published(landing(dev))
     assert dataset is not None
     assert (dataset.plan, dataset.rows) == (plan.plan_id, len(rows))
-    lists = [entry for entry in dev.server.requests.find(kind="list") if entry.path.endswith("/incident")]
+    lists = [entry for entry in server.requests.find(kind="list") if entry.path.endswith("/incident")]
     pages = [entry for entry in lists if "sys_idIN" not in entry.query]  # the count is tried on rows of the slice
     piece = plan.slice(failed)
     assert pages

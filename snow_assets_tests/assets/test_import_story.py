@@ -163,8 +163,8 @@ def test_counters_are_metadata_and_rows_in_error_are_shown_with_their_line(impor
     transformed = imports.follow("people", imports.tick()["people"])
     events = {each.partition: each.metadata for each in events_of(transformed)}
     assert sorted(map(str, events)) == imports.keys("people")
-    assert sum(int(each["total"].value) for each in events.values()) == 3  # type: ignore[arg-type]
-    assert sum(int(each["inserts"].value) for each in events.values()) == 2  # type: ignore[arg-type]
+    counted = {name: [each[name].value for each in events.values()] for name in ("total", "inserts")}
+    assert counted == {"total": [2, 1], "inserts": [2, 0]} or counted == {"total": [1, 2], "inserts": [0, 2]}
     assert {"updates", "ignored", "skipped", "errors", "seconds", "dagster/partition_row_count"} <= set(
         next(iter(events.values()))
     )
@@ -246,6 +246,7 @@ def test_a_failed_set_is_resumed_by_materialising_it_and_the_chain_goes_on(broke
     assert broken.settle()[:2] == [("people", "CloseLoad"), ("notes", "StartImport")]
 
 
+@pytest.mark.slow
 def test_what_keeps_failing_closes_the_load_in_error_and_stops_what_follows(broken: Imports) -> None:
     for _ in range(4):
         due = broken.tick()["people"]
@@ -267,6 +268,7 @@ def test_what_keeps_failing_closes_the_load_in_error_and_stops_what_follows(brok
     assert broken.settle()[:2] == [("people", "CloseLoad"), ("notes", "StartImport")]
 
 
+@pytest.mark.slow
 def test_a_set_that_is_done_is_transformed_again_by_materialising_it(imports: Imports) -> None:
     imports.declare(HIERARCHY, locations=LOCATIONS, people=PEOPLE)
     imports.run("import_people")
@@ -287,6 +289,7 @@ def test_a_set_that_is_done_is_transformed_again_by_materialising_it(imports: Im
     assert "processed" in failure_of(left)
 
 
+@pytest.mark.slow
 def test_sets_of_an_older_load_are_transformed_again_only_when_told(imports: Imports) -> None:
     imports.declare(HIERARCHY, locations=LOCATIONS, people=PEOPLE)
     for _ in range(2):
@@ -323,6 +326,7 @@ def test_a_child_whose_source_is_missing_ends_the_chain(imports: Imports) -> Non
     assert not isinstance(imports.tick()["people"], StartImport)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_tagged_leaves_what_is_done(broken: Imports) -> None:
     assert REPROCESS_TAG == "snow/reprocess"
     first, second = broken.keys("people")

@@ -56,6 +56,7 @@ def test_a_hierarchy_runs_and_tells_rows_in_error_loudly(working: Folder) -> Non
     assert "old" in working.call("imports", "sql", query, "--json").json["rows"][0][0]
 
 
+@pytest.mark.slow
 def test_what_runs_alone_starts_nothing_and_is_reprocessed(working: Folder) -> None:
     alone = working.call("imports", "run", "locations", "--only", "--json").json["imports"]
     assert [each["import"] for each in alone] == ["locations"]
@@ -64,6 +65,7 @@ def test_what_runs_alone_starts_nothing_and_is_reprocessed(working: Folder) -> N
     assert working.call("imports", "status", "people").out.startswith("people: no load yet")
 
 
+@pytest.mark.slow
 def test_a_set_that_fails_is_exit_code_1_and_resume_goes_on(working: Folder) -> None:
     change = "def transform(table, context):\n    raise ValueError('the service is down')\n"
     (working.path / "change.py").write_text(change, encoding="utf-8")
