@@ -21,10 +21,12 @@ def workspace(memory: str = MEMORY) -> Iterator[tuple[duckdb.DuckDBPyConnection,
             "memory_limit": memory,
             "threads": THREADS,
             "temp_directory": f"{folder}/spill",
-            "enable_progress_bar": False,  # it would stand in the middle of what a command prints
         }
         with duckdb.connect(config=settings) as connection:
             connection.execute("SET preserve_insertion_order = false")
+            connection.execute("SET enable_progress_bar = false")  # it would stand among what a command prints
+            # It would stand in the middle of what a command prints; no option of the database, only of a session.
+            connection.execute("SET enable_progress_bar = false")
             yield connection, Path(folder)
 
 
