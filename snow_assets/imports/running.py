@@ -115,6 +115,9 @@ class Transformer:
     def _mapped_and_applied(self, mapped: MappedSet, target: Target, found: Applied | None) -> Applied:
         folder = self._workspace.folder(self._load)
         context = SetContext(mapped.import_name, mapped.load_id, mapped.set_no, domain=self._load.sys_domain)
+        if not folder.staged(mapped.set_no).exists():
+            hint = "transform it where it was staged, with the same SNOW_IMPORTS_DIR, or load anew"
+            raise ConfigError("its staged rows are not on this machine", key="set", value=context.set_name, hint=hint)
         try:
             map_set(self._config, folder.staged(mapped.set_no), mapped.mapped, context)
             self._check(target, mapped)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from snow_assets.config_environment import Environment
     from snow_assets.config_imports import ImportConfig
 
-MEMORY = "600MB"  # of a set's bench, before it spills
+MEMORY = "384MB"  # of the bench of each set that is applied, before it spills
 
 
 def open_postgres(config: ImportConfig, environment: Environment) -> PostgresTarget:
