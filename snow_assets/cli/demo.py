@@ -17,6 +17,7 @@ import click
 
 from snow_assets.cli.app import App, command_options, note, table_lines
 from snow_assets.cli.demo_files import PASSING, PULLS, lasting
+from snow_assets.cli.demo_imports import IMPORTS, write_files
 from snow_assets.cli.estimate import human_bytes
 from snow_assets.cli.failures import Reported
 from snow_assets.cli.init_files import WORKSPACE
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MARKER = ".snow-assets-demo"  # in a folder that an earlier demonstration made, and that may be replaced
 NAMES = ("incidents_closed", "incidents_active", "incidents")
 BY_STATE = "select state_display as state, count(*) as incidents from incidents group by all order by 2 desc"
+NOT_IMPORTED = "select sys_import_line as line, message from sys_import_set_row_error order by 1"
 BY_PRIORITY = "select priority_display as priority, count(*) as incidents from incidents group by all order by 1"
 
 
@@ -38,7 +40,7 @@ BY_PRIORITY = "select priority_display as priority, count(*) as incidents from i
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="demo", help="[demo]")
 @command_options
 def demo(app: App, rows: int, folder: Path) -> None:
-    """See it at work: an embedded instance, its check, three pulls with faults, a delta, dbt, and a summary.
+    """See it at work: an embedded instance, three pulls with faults, a delta, dbt, imports, and a summary.
 
     Everything lies in the folder demo, which a second demonstration replaces. Your own pulls and data are not touched.
     """
@@ -83,6 +85,7 @@ class Stage:
             "SNOW_USERNAME": self.server.username,
             "SNOW_PASSWORD": self.server.password,
             "SNOW_PULLS": str(self.folder / "pulls.yaml"),
+            "SNOW_IMPORTS": str(self.folder / "imports.yaml"),
             "SNOW_DATA_DIR": str(self.folder / "data"),
             "SNOW_DBT_DIR": str(self.dbt or self.folder / "dbt"),
             "DAGSTER_HOME": str(self.folder / ".dagster"),
@@ -93,6 +96,8 @@ class Stage:
         from snow_assets.dagster_home import write_dagster_home
 
         (self.folder / "pulls.yaml").write_text(PULLS, encoding="utf-8")
+        (self.folder / "imports.yaml").write_text(IMPORTS, encoding="utf-8")
+        write_files(self.folder / "in")
         (self.folder / "workspace.yaml").write_text(WORKSPACE, encoding="utf-8")
         lines = [f"{name}={value}" for name, value in self.variables.items()]
         (self.folder / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -149,6 +154,11 @@ def _play(stage: Stage) -> None:
     _work_an_hour(sim)
     stage.run("pull", "incidents")
     stage.run("sql", BY_STATE, "--format", "table")
+    stage.say("\nThe other way: CSV files into DuckDB by concurrent import sets; a child waits for its parent.")
+    stage.run("imports", "run", "locations")
+    stage.run("imports", "sql", NOT_IMPORTED)
+    stage.say("\nThe same files into the instance: by its Table API, its Import Set API and insertMultiple.")
+    stage.run("imports", "run", "sites_to_instance")
 
 
 def _work_an_hour(sim: Simulator) -> None:
