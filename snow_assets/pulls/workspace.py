@@ -25,8 +25,6 @@ def workspace(memory: str = MEMORY) -> Iterator[tuple[duckdb.DuckDBPyConnection,
         with duckdb.connect(config=settings) as connection:
             connection.execute("SET preserve_insertion_order = false")
             connection.execute("SET enable_progress_bar = false")  # it would stand among what a command prints
-            # It would stand in the middle of what a command prints; no option of the database, only of a session.
-            connection.execute("SET enable_progress_bar = false")
             yield connection, Path(folder)
 
 
