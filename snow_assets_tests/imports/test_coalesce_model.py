@@ -57,7 +57,7 @@ def table(file: Path) -> list[Row]:
     return [{name: None if value == "" else value for name, value in row.items()} for row in rows]
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=tuple(HealthCheck))
+@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=tuple(HealthCheck))
 @given(stories())
 def test_sets_come_to_what_a_run_row_by_row_would(story: Story) -> None:
     with tempfile.TemporaryDirectory() as folder:

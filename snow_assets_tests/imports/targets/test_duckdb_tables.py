@@ -175,3 +175,15 @@ def test_an_empty_set_is_remembered(tmp_path: Path) -> None:
     target.close()
     with duckdb.connect(sets.file) as connection:
         assert connection.execute("SELECT count(*) FROM snow_import_ledger").fetchone() == (2,)
+
+
+def test_what_an_earlier_row_said_stays_where_later_ones_are_empty(tmp_path: Path) -> None:
+    sets = Sets(tmp_path, an_import(coalesce="email"))
+    applied, told = sets.apply(
+        {"email": "a@x", "name": "A", "city": "Oslo"},
+        {"email": "a@x", "name": "", "city": "Oslo"},
+        {"email": "a@x", "name": None, "city": "Rome"},
+    )
+    assert [state for state, _ in told] == ["inserted", "ignored", "updated"]
+    assert sets.run("SELECT name, city, sys_mod_count FROM people") == [("A", "Rome", 1)]
+    assert applied.counters.accounted == 3
