@@ -97,7 +97,7 @@ def test_one_job_is_the_last_whatever_the_interleaving(imports_on_both: Imports,
     sets, chance = 6, random.Random(seed)
     with imports_on_both.open() as workspace:
         load = loaded(workspace, imports_on_both, sets=sets)
-    answers: list[bool] = []
+    answers: list[tuple[bool, bool]] = []
     start = threading.Barrier(sets)
     pauses = [chance.random() / 100 for _ in range(sets)]
 
@@ -108,17 +108,34 @@ def test_one_job_is_the_last_whatever_the_interleaving(imports_on_both: Imports,
             start.wait()
             threading.Event().wait(pauses[set_no - 1])
             own.books.done(taken, applied(), 0.0)
-            answers.append(own.books.last(load, taken.job))
+            is_last = own.books.last(load, taken.job)
+            ended = {each.job.state for each in own.books.sets(load) if each.job}
+            answers.append((is_last, ended == {"completed"} or not is_last))
 
     workers = [threading.Thread(target=work, args=(set_no,)) for set_no in range(1, sets + 1)]
     for each in workers:
         each.start()
     for each in workers:
         each.join()
-    assert sorted(answers) == [False] * (sets - 1) + [True]
+    assert sorted(is_last for is_last, _ in answers) == [False] * (sets - 1) + [True]
+    assert all(others_ended for _, others_ended in answers)
 
 
-def test_no_job_is_the_last_while_others_wait_or_rows_still_load(imports: Imports) -> None:
+def test_no_job_is_the_last_while_another_waits_or_runs(imports: Imports) -> None:
+    with imports.open() as workspace:
+        books, load = workspace.books, loaded(workspace, imports, sets=2)
+        first = books.take(load, 1)
+        assert first is not None
+        books.done(first, applied(), 0)
+        assert not books.last(load, first.job)  # the other waits
+        second = books.take(load, 2)
+        assert second is not None
+        assert not books.last(load, first.job)  # it runs
+        books.failed(second, "no")
+        assert books.last(load, second.job)  # it has ended, if in error
+
+
+def test_no_job_is_the_last_while_rows_still_load(imports: Imports) -> None:
     config = imports.declare("people", partition={"size": 5})
     with imports.open() as workspace:
         books = workspace.books
