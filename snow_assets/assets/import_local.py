@@ -101,7 +101,7 @@ def resume_import_here(
     on_progress: Listener | None = None,
 ) -> list[ImportOutcome]:
     """Go on with a load (the newest) where it stopped, then with what follows it."""
-    with _here(settings, environment, name, on_progress) as here:
+    with _here(settings, environment, _root(settings, name), on_progress) as here:  # siblings follow, too
         load = here.workspace.load(name, load_id)
         flow.check_newest(here.workspace, load, False)
         if load.state == "loading" or (load.state == "error" and load.load_completed is None):
@@ -129,6 +129,13 @@ def reprocess_import_here(
         flow.check_newest(here.workspace, load, force)
         chosen = None if set_no is None else [set_no]
         return here.go_on(name, flow.reopen_to_reprocess(here.workspace, load, chosen))
+
+
+def _root(settings: ImportSettings, name: str) -> str:
+    """The import above all that the import belongs to."""
+    while (found := settings.imports.get(name)) is not None and found.parent is not None:
+        name = found.parent
+    return name
 
 
 @contextmanager

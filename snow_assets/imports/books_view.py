@@ -17,11 +17,13 @@ from sqlalchemy import Boolean, DateTime, Float, Integer, select
 from sqlalchemy.types import TypeEngine
 
 from snow_assets.errors import ConfigError
-from snow_assets.imports.books_records import LoadRecord
 from snow_assets.imports.contract import ERRORS, ROWS, STAGED
+from snow_assets.imports.row_errors import rows_in_error
 from snow_assets.imports.tables import METADATA
 from snow_assets.imports.workspace import Workspace
 from snow_assets.pulls.workspace import file_list, literal, quoted, workspace
+
+__all__ = ["query", "rows_in_error", "view"]
 
 _PENDING: Final = "pending"
 _FILES: Final = pa.schema(
@@ -74,19 +76,6 @@ def view(books: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
         for name in sorted(set(files.column("table_name").to_pylist()) - set(tables)):
             connection.execute(f"CREATE VIEW {quoted(name)} AS {_staging(files, name)}")
         yield connection
-
-
-def rows_in_error(books: Workspace, load: LoadRecord, limit: int = 100) -> list[dict[str, Any]]:
-    """The first rows of a load that were rejected or are in error: file, line, row, code, message."""
-    with view(books) as connection:
-        found = connection.execute(
-            "SELECT sys_import_file AS file, sys_import_line AS line, sys_import_row AS row, code, message"
-            " FROM sys_import_set_row_error WHERE scheduled_import = ? AND load_id = ?"
-            " ORDER BY sys_import_row NULLS FIRST, sys_import_file, sys_import_line LIMIT ?",
-            [load.name, load.load_id, limit],
-        )
-        names = [each[0] for each in found.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def _tables(books: Workspace) -> dict[str, pa.Table]:

@@ -14,7 +14,7 @@ from snow_assets.imports.workspace import Workspace
 from snow_assets.pulls.workspace import literal
 
 
-def rows_in_error(workspace: Workspace, load: LoadRecord, most: int) -> list[Record]:
+def rows_in_error(workspace: Workspace, load: LoadRecord, most: int = 100) -> list[Record]:
     """The first rows, in the order of the import sets; those that the source could not give come first.
 
     Each has ``file``, ``line``, ``row`` (null where it got no number), ``set``, ``code`` and ``message``.
