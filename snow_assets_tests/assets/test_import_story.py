@@ -233,6 +233,7 @@ def test_a_set_that_fails_fails_alone_and_is_named(broken: Imports) -> None:
     assert broken.rows("select email from sys_user order by 1") == [("a@x",), ("c@x",)]
 
 
+@pytest.mark.slow
 def test_a_failed_set_is_resumed_by_materialising_it_and_the_chain_goes_on(broken: Imports) -> None:
     first, second = broken.keys("people")
     broken.follow("people", broken.tick()["people"])
