@@ -9,7 +9,15 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from snow_assets.config_import_fields import Columns, TransformConfig, check_type, transform_of
 from snow_assets.config_import_source import SourceConfig, listed
-from snow_assets.config_models import Count, GroupName, ImportName, TableName, VariableName, check_folder
+from snow_assets.config_models import (
+    Count,
+    Duration,
+    GroupName,
+    ImportName,
+    TableName,
+    VariableName,
+    check_folder,
+)
 from snow_assets.config_schedule import Schedule, Section, schedule_of
 
 # What the platform calls glide.scheduled_import.max.concurrent.import_sets, and its default.
@@ -149,6 +157,7 @@ class ImportConfig(Section):
     domain: str | None = None
     schedule: Annotated[Schedule, BeforeValidator(schedule_of)] | None = None
     on_error: Literal["stop", "continue"] = "stop"
+    keep: Annotated[Duration, Field(gt=0)] = 604_800.0
     description: str = ""
     group: GroupName | None = None
 

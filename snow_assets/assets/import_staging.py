@@ -4,6 +4,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 
 import dagster as dg
 from pydantic import Field
@@ -17,6 +18,7 @@ from snow_assets.config_imports import ImportConfig, ImportSettings
 from snow_assets.errors import FixFirst, LoadUnfinished, SnowError
 from snow_assets.imports import flow, hierarchy
 from snow_assets.imports.books_records import LoadRecord, SetRecord
+from snow_assets.imports.books_retention import is_old
 from snow_assets.imports.home import load_of
 from snow_assets.imports.workspace import Workspace
 from snow_assets.resources import ImportsResource
@@ -64,7 +66,7 @@ def staging_asset(
             with chain_stopped(workspace, declared, given):
                 load = flow.stage(declared, workspace, context=given, new=config.new, on_set=announce)
             sets = workspace.books.sets(load)
-            _drop_cancelled(instance, names, workspace)
+            _drop_gone(instance, names, workspace)
         instance.add_run_tags(run_id, import_tags(names.name, STAGING, load.load_id))
         yield dg.MaterializeResult(metadata=staging_metadata(load, sets))
 
@@ -85,9 +87,14 @@ def chain_stopped(workspace: Workspace, config: ImportConfig, context: str | Non
         raise
 
 
-def _drop_cancelled(instance: dg.DagsterInstance, names: ImportNames, workspace: Workspace) -> None:
-    """Delete the partitions of loads that were given up: nobody can transform them any more."""
-    gone = {each.load_id for each in workspace.books.loads(names.name) if each.state == "cancelled"}
+def _drop_gone(instance: dg.DagsterInstance, names: ImportNames, workspace: Workspace) -> None:
+    """Delete the partitions of loads that were given up, or whose rows are no longer kept: none can be transformed."""
+    keep = timedelta(seconds=workspace.config(names.name).keep)
+    gone = {
+        each.load_id
+        for each in workspace.books.loads(names.name)
+        if each.state == "cancelled" or (is_old(each, keep) and not workspace.folder(each).path.exists())
+    }
     for key in instance.get_dynamic_partitions(names.partitions_name) if gone else ():
         if load_of(key) in gone:
             instance.delete_dynamic_partition(names.partitions_name, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
@@ -84,7 +85,7 @@ def add_job(connection: Connection, load: LoadRecord, import_set: str, type: Job
             execution_context=load.context,
             type=type,
             state="pending",
-            synchronize_inserts=True,
+            synchronize_inserts=json.loads(load.definition)["synchronize_inserts"],
             retry_count=0,
             sys_created_on=now(),
         )

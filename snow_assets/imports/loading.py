@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import LoadUnfinished
 from snow_assets.imports import hierarchy
 from snow_assets.imports.books_records import LoadRecord, SetRecord
+from snow_assets.imports.books_retention import prune
 from snow_assets.imports.mapping import check_transform
 from snow_assets.imports.partition import dealer
 from snow_assets.imports.sources import Source
@@ -31,7 +32,7 @@ def stage(
     """Load the source into import sets. ``on_set`` is told of each that is ready: with a size, when it is full.
 
     ``context``: the execution context that this import starts in (default: the one that waits for it, else a new one).
-    ``new`` gives an older load up that is not finished.
+    ``new`` gives an older load up that is not finished. What finished loads staged goes after ``keep``.
 
     Raises:
         ConfigError, SourceError: what is declared cannot be read; found early, nothing is written.
@@ -45,11 +46,13 @@ def stage(
         for each in dead:
             _discard(workspace, each)
         try:
-            return _loaded(config, workspace, load, source, rows, on_set)
+            done = _loaded(config, workspace, load, source, rows, on_set)
         except BaseException as error:
             workspace.books.load_failed(load, str(error) or type(error).__name__)
             _discard(workspace, load)
             raise
+        prune(workspace, timedelta(seconds=config.keep), config.name)
+        return done
 
 
 def _started(config: ImportConfig, workspace: Workspace, context: str | None, *, new: bool) -> LoadRecord:

@@ -82,6 +82,13 @@ def test_columns_that_change_on_the_way_are_loud(imports: Imports) -> None:
         list(rows)
 
 
+def test_the_next_load_removes_what_is_no_longer_kept(imports: Imports) -> None:
+    imports.declare("people", numbered(4), keep=0.000001)
+    with imports.open() as workspace:
+        loads = [flow.run_import(workspace, "people")[0].load for _ in range(3)]
+        assert [workspace.folder(load).path.exists() for load in loads] == [False, False, True]
+
+
 def test_old_loads_are_pruned_but_the_newest_and_the_books_stay(imports: Imports) -> None:
     imports.declare("people", numbered(4))
     with imports.open() as workspace:
