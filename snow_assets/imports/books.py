@@ -84,6 +84,7 @@ class Books:
                     number=found,
                     scheduled_import=config.name,
                     load_id=load_id,
+                    sys_id=uuid4().hex,
                     table_name=config.staging_table,
                     partition=config.partition.method,
                     state="loading",

@@ -23,6 +23,7 @@ class LoadRecord:
     number: str
     name: str  # of the import
     load_id: str
+    sys_id: str  # no other load has it, whatever books it is in
     table_name: str  # the staging table
     partition: str
     state: LoadState
@@ -102,7 +103,7 @@ class Taken:
 def load_of_row(row: Any) -> LoadRecord:
     """From a row of the table."""
     return LoadRecord(
-        row.number, row.scheduled_import, row.load_id, row.table_name, row.partition, row.state, row.sys_domain,
+        row.number, row.scheduled_import, row.load_id, row.sys_id, row.table_name, row.partition, row.state, row.sys_domain,
         row.execution_context, row.definition, row.staged, row.rejected, row.last_job, row.error or "",
         row.sys_created_on, row.load_completed, row.completed,
     )  # fmt: skip

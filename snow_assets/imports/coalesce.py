@@ -65,7 +65,7 @@ class Task:
 
     def sys_id_of(self, row: str, salt: str = "") -> str:
         """SQL of the sys_id that a row gives to a record which has none: always the same one."""
-        prefix = literal(f"{self.mapped.import_name}/{self.mapped.load_id}/")
+        prefix = literal(f"{self.mapped.load_key}/")
         return f"md5({prefix} || {row}{f' || {literal(salt)}' if salt else ''})"
 
 

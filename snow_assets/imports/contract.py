@@ -116,11 +116,18 @@ class MappedSet:
     mapped: Path
     rows: Path  # where the outcome of each row is written, before it counts
     reprocess: bool = False  # apply it although it was applied before
+    load_sys_id: str = ""  # of the load: others, on other machines, may have begun in the same second
+
+    @property
+    def load_key(self) -> str:
+        """``<import>/<load id>``, and what tells it from every other load: what new sys_ids are made of."""
+        return "/".join(part for part in (self.import_name, self.load_id, self.load_sys_id) if part)
 
     @property
     def key(self) -> str:
-        """``<import>/<load id>/<set>``: what the target remembers it by."""
-        return f"{self.import_name}/{self.load_id}/{self.set_no:04d}"
+        """``<import>/<load id>/<set>/<sys_id of the load>``: what the target remembers it by."""
+        place = f"{self.import_name}/{self.load_id}/{self.set_no:04d}"
+        return f"{place}/{self.load_sys_id}" if self.load_sys_id else place
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ class Transformer:
             mapped=folder.mapped(record.set_no, taken.attempt),
             rows=folder.rows(record.set_no, taken.attempt),
             reprocess=taken.reprocess,
+            load_sys_id=self._load.sys_id,
         )
         if not record.rows:
             return Applied(taken.attempt, Counters()), "done"

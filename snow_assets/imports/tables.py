@@ -30,6 +30,7 @@ LOADS: Final = Table(
     Column("number", String(40), primary_key=True),  # CISET0000001
     Column("scheduled_import", String(100), nullable=False),
     Column("load_id", String(40), nullable=False),
+    Column("sys_id", String(32), nullable=False),  # drawn: loads of two sets of books may have one load id
     Column("table_name", String(80), nullable=False),  # the staging table
     Column("partition", String(20), nullable=False),  # round_robin, key, size
     Column("state", String(20), nullable=False),  # loading, loaded, processed, error, cancelled

@@ -118,7 +118,7 @@ class InstanceTarget:
         return FileLock(path, thread_local=False)
 
     def _memory(self, key: str) -> Path:
-        name, load_id, set_no = key.rsplit("/", 2)
+        name, load_id, set_no = key.split("/")[:3]
         return self._home.load(name, load_id).path / "applied" / f"{set_no}.json"
 
     def _known(self, key: str) -> dict[str, Any]:
