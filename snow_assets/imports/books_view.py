@@ -21,7 +21,7 @@ from snow_assets.imports.contract import ERRORS, ROWS, STAGED
 from snow_assets.imports.row_errors import rows_in_error
 from snow_assets.imports.tables import METADATA
 from snow_assets.imports.workspace import Workspace
-from snow_assets.pulls.workspace import file_list, literal, quoted, workspace
+from snow_assets.pulls.workspace import file_list, literal, parquet, quoted, workspace
 
 __all__ = ["query", "rows_in_error", "view"]
 
@@ -42,6 +42,7 @@ _FILES: Final = pa.schema(
 _ROW: Final = """
     f."set" AS sys_import_set, f.scheduled_import, f.load_id, f.table_name, f.target AS sys_target_table,
     r.sys_import_row"""
+_OF: Final = "JOIN sys_import_set_file f ON r.sys_import_path ="
 
 
 def query(workspace: Workspace, sql: str) -> pa.Table:
@@ -129,11 +130,11 @@ def _rows(files: pa.Table) -> str:
     none = ", ".join(f"CAST(NULL AS {_sql(ROWS.field(name).type)}) AS {name}" for name in ROWS.names[2:])
     parts = []
     if done:
-        parts.append(f"SELECT {_ROW}, {states} FROM {_read(done)} r JOIN sys_import_set_file f ON f.rows = r.filename")  # noqa: S608
+        parts.append(f"SELECT {_ROW}, {states} FROM {_read(done)} r {_OF} f.rows")  # noqa: S608
     if waiting or not done:
         pending = f"{literal(_PENDING)} AS sys_import_state, {none}"
-        source = _read(waiting) if waiting else _nothing(STAGED, "filename")
-        parts.append(f"SELECT {_ROW}, {pending} FROM {source} r JOIN sys_import_set_file f ON f.staged = r.filename")  # noqa: S608
+        source = _read(waiting) if waiting else _nothing(STAGED, "sys_import_path")
+        parts.append(f"SELECT {_ROW}, {pending} FROM {source} r {_OF} f.staged")  # noqa: S608
     return " UNION ALL ".join(parts)
 
 
@@ -146,15 +147,15 @@ def _errors(books: Workspace, files: pa.Table) -> str:
             said = f"{literal(load.name)} AS scheduled_import, {literal(load.load_id)} AS load_id"
             own = "NULL AS sys_import_set, " + said + ", CAST(NULL AS BIGINT) AS sys_import_row"
             columns = ", ".join(ERRORS.names)
-            parts.append(f"SELECT {own}, {columns} FROM read_parquet({literal(str(path))})")  # noqa: S608
+            parts.append(f"SELECT {own}, {columns} FROM {parquet(path)}")  # noqa: S608
     staged = [row["staged"] for row in files.to_pylist() if row["rows"]]
     if staged:
         parts.append(
             "SELECT w.sys_import_set, w.scheduled_import, w.load_id, w.sys_import_row, s.sys_import_file,"  # noqa: S608
             " s.sys_import_line, w.sys_row_error AS code, w.sys_import_state_comment AS message, NULL AS text"
             f' FROM sys_import_set_row w JOIN sys_import_set_file f ON f."set" = w.sys_import_set'
-            f" JOIN {_read(staged)} s"
-            " ON s.filename = f.staged AND s.sys_import_row = w.sys_import_row WHERE w.sys_import_state = 'error'"
+            f" JOIN {_read(staged)} s ON s.sys_import_path = f.staged"
+            " AND s.sys_import_row = w.sys_import_row WHERE w.sys_import_state = 'error'"
         )
     if not parts:
         own = (
@@ -175,13 +176,15 @@ def _staging(files: pa.Table, name: str) -> str:
     states = ", ".join(f"w.{each}" for each in ROWS.names[1:])
     return (
         f'SELECT f."set" AS sys_import_set, f.load_id, {states}, {shown} FROM {_read(staged)} s'  # noqa: S608
-        " JOIN sys_import_set_file f ON f.staged = s.filename JOIN sys_import_set_row w"
+        " JOIN sys_import_set_file f ON f.staged = s.sys_import_path JOIN sys_import_set_row w"
         ' ON w.sys_import_set = f."set" AND w.sys_import_row = s.sys_import_row'
     )
 
 
 def _read(paths: Iterable[str]) -> str:
-    return f"read_parquet({file_list(list(paths))}, filename = true, union_by_name = true)"
+    """Rows with ``sys_import_path``, their file: ``filename`` may be a column of the source."""
+    files = file_list(list(paths))
+    return f"read_parquet({files}, filename = 'sys_import_path', union_by_name = true, hive_partitioning = false)"
 
 
 def _nothing(schema: pa.Schema, *texts: str) -> str:

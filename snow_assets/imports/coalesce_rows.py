@@ -17,7 +17,7 @@ from snow_assets.config_imports import CoalesceConfig
 from snow_assets.imports.contract import CLEARED, INVALID_TARGET, MAPPED
 from snow_assets.imports.mapping_types import kind_of, typed
 from snow_assets.imports.targets.writer import TableShape
-from snow_assets.pulls.workspace import literal, quoted
+from snow_assets.pulls.workspace import literal, parquet, quoted
 
 ROWS_TABLE: Final = "snow_rows"  # r, state, note, code, f0, f1, ... and h, a hash of them
 TEXT: Final = "VARCHAR"
@@ -47,7 +47,7 @@ class Field:
 
 def mapped_types(bench: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
     """The fields in a mapped file, with their types."""
-    rows = bench.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(str(path))})").fetchall()  # noqa: S608
+    rows = bench.execute(f"DESCRIBE SELECT * FROM {parquet(path)}").fetchall()  # noqa: S608
     own = {*MAPPED.names, CLEARED}
     return {name: kind for name, kind, *_ in rows if name not in own}
 
@@ -60,7 +60,7 @@ def load(
     ``texts`` are fields that stay text for now: what they refer to is looked up.
     """
     types = mapped_types(bench, path)
-    source = f"read_parquet({literal(str(path))})"
+    source = parquet(path)
     columns = {row[0] for row in bench.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}  # noqa: S608
     clears = {name: _cleared(name, types[name], columns, coalesce) for name in types}
     plain = [

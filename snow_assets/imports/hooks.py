@@ -18,7 +18,7 @@ from snow_assets.imports.contract import CLEARED, INVALID_VALUE, MAPPED, SCRIPT_
 from snow_assets.imports.functions import load_function, said
 from snow_assets.imports.transform_bench import workbench
 from snow_assets.imports.transform_context import SetContext
-from snow_assets.pulls.workspace import literal
+from snow_assets.pulls.workspace import literal, parquet
 
 _BATCH: Final = 10_000  # rows that are Python objects at a time
 _STATES: Final = MAPPED.names[1:]
@@ -129,8 +129,8 @@ def run_after(config: ImportConfig, mapped: Path, rows_file: Path, context: SetC
         return
     run_start(config, context)
     statement = f"""
-        SELECT * FROM (SELECT * EXCLUDE ({", ".join(_STATES)}) FROM read_parquet({literal(str(mapped))}))
-        JOIN read_parquet({literal(str(rows_file))}) USING (sys_import_row)
+        SELECT * FROM (SELECT * EXCLUDE ({", ".join(_STATES)}) FROM {parquet(mapped)})
+        JOIN {parquet(rows_file)} USING (sys_import_row)
         WHERE sys_import_state IN ('inserted', 'updated', 'ignored') ORDER BY sys_import_row
     """  # noqa: S608
     with workbench() as (connection, folder):

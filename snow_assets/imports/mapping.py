@@ -26,7 +26,7 @@ from snow_assets.imports.mapping_types import ARROW, WORDS, kind_of, typed
 from snow_assets.imports.transform_bench import DROPPED, reason, workbench
 from snow_assets.imports.transform_context import SetContext
 from snow_assets.imports.transformed import select_of, transformed
-from snow_assets.pulls.workspace import literal
+from snow_assets.pulls.workspace import literal, parquet
 
 _BATCH = 20_000  # rows that hooks see at a time as Python objects
 _LEFT = {*STAGED.names, *(set(SYSTEM_COLUMNS) - {"sys_id"})}  # no fields: ours, or kept by the target itself
@@ -76,7 +76,7 @@ def check_transform(config: ImportConfig, schema: pa.Schema) -> None:
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
-    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({literal(str(path))})")  # noqa: S608
+    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {parquet(path)}")  # noqa: S608
 
 
 def _check_order(connection: duckdb.DuckDBPyConnection, staged: Path) -> None:

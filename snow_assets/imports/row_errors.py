@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 import duckdb
 
 from snow_assets.imports.books_records import LoadRecord
 from snow_assets.imports.contract import Record
 from snow_assets.imports.workspace import Workspace
-from snow_assets.pulls.workspace import literal
+from snow_assets.pulls.workspace import parquet
 
 
 def rows_in_error(workspace: Workspace, load: LoadRecord, most: int = 100) -> list[Record]:
@@ -27,7 +26,7 @@ def _all(workspace: Workspace, load: LoadRecord, most: int) -> Iterator[Record]:
     if load.rejected and folder.errors.exists():
         yield from _read(
             f"""SELECT sys_import_file AS file, sys_import_line AS line, NULL AS row, NULL AS set, code, message
-                FROM {_file(folder.errors)} ORDER BY ALL LIMIT {most}"""  # noqa: S608
+                FROM {parquet(folder.errors)} ORDER BY ALL LIMIT {most}"""  # noqa: S608
         )
     for each in workspace.books.sets(load):
         rows = folder.rows(each.set_no, each.run.attempt) if each.run and each.run.counters.errors else None
@@ -36,13 +35,10 @@ def _all(workspace: Workspace, load: LoadRecord, most: int) -> Iterator[Record]:
         yield from _read(
             f"""SELECT sys_import_file AS file, sys_import_line AS line, sys_import_row AS row, {each.set_no} AS set,
                     sys_row_error AS code, sys_import_state_comment AS message
-                FROM {_file(rows)} AS outcomes JOIN {_file(folder.staged(each.set_no))} AS staged USING (sys_import_row)
+                FROM {parquet(rows)} AS outcomes
+                JOIN {parquet(folder.staged(each.set_no))} AS staged USING (sys_import_row)
                 WHERE sys_import_state = 'error' ORDER BY sys_import_row LIMIT {most}"""  # noqa: S608
         )
-
-
-def _file(path: Path) -> str:
-    return f"read_parquet({literal(str(path))})"
 
 
 def _read(query: str) -> list[Record]:

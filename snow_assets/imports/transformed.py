@@ -11,7 +11,7 @@ from snow_assets.errors import TransformFailed
 from snow_assets.imports.python_transform import python_transform
 from snow_assets.imports.transform_bench import DROPPED, reason
 from snow_assets.imports.transform_context import SetContext
-from snow_assets.pulls.workspace import literal
+from snow_assets.pulls.workspace import literal, parquet
 
 
 def transformed(
@@ -30,7 +30,7 @@ def transformed(
         connection.execute(f"COPY ({select_of(config)}) TO {literal(str(made))} (FORMAT parquet)")
     except duckdb.Error as error:
         raise _failed(context, f"fails: {reason(error)}") from error
-    connection.execute(f"CREATE VIEW selected AS SELECT * FROM read_parquet({literal(str(made))})")  # noqa: S608
+    connection.execute(f"CREATE VIEW selected AS SELECT * FROM {parquet(made)}")  # noqa: S608
     _check_columns(connection, context)
     if _same_rows(connection):
         return made

@@ -38,6 +38,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def parquet(path: Path) -> str:
+    """The rows of a file for SQL: its own columns alone, whatever folders like ``key=value`` it lies in."""
+    return f"read_parquet({literal(str(path))}, hive_partitioning = false)"
+
+
 def file_list(files: list[str]) -> str:
     """The argument of ``read_parquet`` for these files."""
     return "[" + ", ".join(map(literal, files)) + "]"
