@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,7 @@ from snow_assets.imports.coalesce_references import Created, references_of, reso
 from snow_assets.imports.coalesce_rows import ROWS_TABLE, load, mapped_types
 from snow_assets.imports.contract import CLEARED, MAPPED, Applied, Counters, MappedSet
 from snow_assets.imports.targets.writer import DECLARED_TYPES, SYSTEM_TYPES, Database, TableShape, Writer
+from snow_assets.pulls.stores import settle
 from snow_assets.pulls.workspace import literal
 
 if TYPE_CHECKING:
@@ -168,9 +168,7 @@ COPY (SELECT w.r AS sys_import_row, coalesce(w.state, s.state) AS sys_import_sta
       FROM {ROWS_TABLE} w LEFT JOIN snow_states s USING (r) LEFT JOIN snow_records g USING (k) ORDER BY w.r)
 TO {literal(str(scratch))} (FORMAT parquet, COMPRESSION snappy)
 """)  # noqa: S608
-    _sync(scratch)
-    scratch.replace(mapped.rows)
-    _sync(mapped.rows.parent)
+    settle(scratch, mapped.rows)
     states = bench.execute(
         f"SELECT state, count(*) FROM (SELECT state FROM {ROWS_TABLE} WHERE state IS NOT NULL "  # noqa: S608
         "UNION ALL SELECT state FROM snow_states) GROUP BY ALL"
@@ -183,11 +181,3 @@ TO {literal(str(scratch))} (FORMAT parquet, COMPRESSION snappy)
 
 def _scratch(mapped: MappedSet) -> Path:
     return mapped.rows.with_suffix(".tmp")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -145,9 +145,7 @@ class LocalStore:
         try:
             with self._writing():
                 scratch.write_bytes(content)
-                _sync(scratch)
-                scratch.replace(target)
-                _sync(target.parent)
+                settle(scratch, target)
         finally:
             scratch.unlink(missing_ok=True)
 
@@ -174,18 +172,15 @@ class LocalStore:
         """See ``Store``."""
         target = self.root / path
         with self._writing():
-            _sync(scratch)
+            sync(scratch)
             os.link(scratch, target)
             scratch.unlink()
-            _sync(target.parent)
+            sync(target.parent)
 
     def replace(self, scratch: Path, path: str) -> None:
         """See ``Store``."""
-        target = self.root / path
         with self._writing():
-            _sync(scratch)
-            scratch.replace(target)
-            _sync(target.parent)
+            settle(scratch, self.root / path)
 
     def chunks(self, path: str) -> Iterator[bytes]:
         """See ``Store``."""
@@ -294,10 +289,17 @@ def sha256_of(store: Store, path: str) -> str:
     return digest.hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Sync a file or a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def settle(scratch: Path, path: Path) -> None:
+    """Give a written file its name, durably."""
+    sync(scratch)
+    scratch.replace(path)
+    sync(path.parent)

@@ -27,6 +27,7 @@ from snow_assets.imports.targets.writer import (
     TableColumn,
     TableShape,
     fold,
+    within,
 )
 from snow_assets.pulls.workspace import literal, quoted
 
@@ -196,7 +197,7 @@ class DuckDbWriter:
         columns = "".join(f", t.{quoted(name)}" for name in match.columns if name != "sys_id")
         self.bench.execute(
             f"CREATE OR REPLACE TEMP TABLE {match.into} AS SELECT w.snow_k, t.sys_id{columns} "  # noqa: S608
-            f"FROM {match.keys} w JOIN {self._named(match.table)} t ON {joined} WHERE {_within('t', match.domain)} "
+            f"FROM {match.keys} w JOIN {self._named(match.table)} t ON {joined} WHERE {within('t', match.domain)} "
             "QUALIFY row_number() OVER (PARTITION BY w.snow_k ORDER BY t.sys_id) = 1"
         )
 
@@ -210,7 +211,7 @@ class DuckDbWriter:
         names = [quoted(column[0]) for column in described if column[0] != "sys_id"]
         return self._count(
             f"UPDATE {self._named(table)} AS t SET {', '.join(f'{name} = w.{name}' for name in names)} "  # noqa: S608
-            f"FROM {records} w WHERE t.sys_id = w.sys_id AND {_within('t', domain)}"
+            f"FROM {records} w WHERE t.sys_id = w.sys_id AND {within('t', domain)}"
         )
 
     def attempt(self, act: Callable[[], None]) -> str | None:
@@ -274,12 +275,3 @@ def _normal(key: KeyColumn) -> str:
     if not key.text:
         return column
     return f"nullif({fold(column) if key.folded else column}, '')"
-
-
-def _within(alias: str, domain: str | None) -> str:
-    if domain is None:
-        return "true"
-    written = f"{alias}.sys_domain"
-    if domain == "global":
-        written = f"coalesce(nullif({written}, ''), 'global')"
-    return f"{written} = {literal(domain)}"

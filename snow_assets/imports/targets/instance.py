@@ -20,10 +20,11 @@ from snow_assets.errors import ConfigError, UnknownTableError
 from snow_assets.imports.contract import ROWS, Applied, Counters, MappedSet
 from snow_assets.imports.home import Home
 from snow_assets.imports.targets.instance_import import ImportSetWay
-from snow_assets.imports.targets.instance_journal import Journal, settle, write_whole
+from snow_assets.imports.targets.instance_journal import Journal, write_whole
 from snow_assets.imports.targets.instance_multiple import InsertMultipleWay
 from snow_assets.imports.targets.instance_table import Act, Plan, Setting, TableWay
 from snow_assets.imports.targets.instance_values import Outcome, Row, Shaping, md5
+from snow_assets.pulls.stores import settle
 from snow_assets.servicenow import dictionary, honoured
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.exchange import Tally

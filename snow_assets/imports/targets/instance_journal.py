@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from snow_assets.imports.targets.instance_values import Outcome
+from snow_assets.pulls.stores import settle
 
 
 class Journal:
@@ -100,18 +101,6 @@ def write_whole(path: Path, content: str) -> None:
         settle(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
-
-
-def settle(scratch: Path, path: Path) -> None:
-    """Give a written file its name, durably."""
-    for each, act in ((scratch, None), (path.parent, scratch)):
-        if act is not None:
-            act.replace(path)
-        handle = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -23,8 +23,8 @@ from snow_assets.imports.targets.postgres_tables import (
     server_type,
     set_lock,
 )
-from snow_assets.imports.targets.writer import LEDGER, LEDGER_COLUMNS, KeyColumn, Match, TableShape
-from snow_assets.pulls.workspace import literal, quoted
+from snow_assets.imports.targets.writer import LEDGER, LEDGER_COLUMNS, KeyColumn, Match, TableShape, within
+from snow_assets.pulls.workspace import quoted
 
 _BATCH: Final = 16_384  # rows that are text at a time
 _REFUSALS: Final = ("22", "23", "44", "P0", "54")  # of a row: its values, constraints, triggers, limits
@@ -146,7 +146,7 @@ class PostgresWriter:
         changes = ", ".join(f"{name} = w.{name}" for name in names if name != '"sys_id"')
         self._execute(
             f"UPDATE {found.sql} AS t SET {changes} FROM {wanted} w WHERE t.sys_id = w.sys_id "  # noqa: S608
-            f"AND {_within('t', domain)}"
+            f"AND {within('t', domain)}"
         )
         return int(self._cursor.rowcount)
 
@@ -221,7 +221,7 @@ class PostgresWriter:
         sys_id = table.columns["sys_id"]
         first = f'min(t.sys_id::text COLLATE "C")::{"varchar" if sys_id.is_text else sys_id.kind}'
         joins = [
-            f"FROM {keys} w JOIN {table.sql} t ON {joined} WHERE {_within('t', match.domain)}"
+            f"FROM {keys} w JOIN {table.sql} t ON {joined} WHERE {within('t', match.domain)}"
             for joined in self._joins(match, table, query)
         ]
         queries = [f"SELECT w.snow_k, {first} AS sys_id {join} GROUP BY w.snow_k" for join in joins]
@@ -315,15 +315,6 @@ def ledger_entry(cursor: Any, schema: str | None, place: str, key: str) -> Appli
     )
     row = cursor.fetchone()
     return Applied(row[0], Counters(*row[1:])) if row else None
-
-
-def _within(alias: str, domain: str | None) -> str:
-    if domain is None:
-        return "true"
-    written = f"{alias}.sys_domain"
-    if domain == "global":
-        written = f"coalesce(nullif({written}, ''), 'global')"
-    return f"{written} = {literal(domain)}"
 
 
 def _holder(row: tuple[Any, ...] | None) -> str:

@@ -23,6 +23,7 @@ import duckdb
 
 from snow_assets.config_import_fields import ColumnType
 from snow_assets.imports.contract import Applied, MappedSet
+from snow_assets.pulls.workspace import literal
 
 LEDGER: Final = "snow_import_ledger"
 # Of the ledger, in DuckDB's types; ``set_key`` is MappedSet.key and the table's primary key.
@@ -178,3 +179,13 @@ def case_table() -> tuple[str, str]:
     with duckdb.connect() as connection:
         row = connection.execute(query).fetchone()
     return (row[0], row[1]) if row else ("", "")
+
+
+def within(alias: str, domain: str | None) -> str:
+    """SQL that is true for rows of the domain. Those without one are of ``global``."""
+    if domain is None:
+        return "true"
+    written = f"{alias}.sys_domain"
+    if domain == "global":
+        written = f"coalesce(nullif({written}, ''), 'global')"
+    return f"{written} = {literal(domain)}"

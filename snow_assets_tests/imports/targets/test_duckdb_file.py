@@ -112,7 +112,7 @@ def test_a_failure_in_the_middle_leaves_the_table_as_it_was(tmp_path: Path, monk
     sets = Sets(tmp_path, an_import(coalesce="email"))
     sets.apply({"email": "a@x"})
     with monkeypatch.context() as broken:
-        broken.setattr("snow_assets.imports.sql_target._sync", lambda _path: (_ for _ in ()).throw(OSError("disk")))
+        broken.setattr("snow_assets.imports.sql_target.settle", lambda *_paths: (_ for _ in ()).throw(OSError("disk")))
         with pytest.raises(OSError, match="disk"):
             sets.apply({"email": "b@x"})
     with duckdb.connect(sets.file) as connection:
