@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+from snow_assets.errors import ForbiddenError
 from snow_assets.imports.targets.instance_values import Key
 from snow_assets.servicenow.account import rows, text
 from snow_assets.servicenow.exchange import Procedure, Tally
@@ -21,6 +22,8 @@ from snow_assets.servicenow.retry import RetryPolicy
 
 _MOST: Final = 10_000  # records in one answer
 _KEYS: Final = 100  # in one request
+_LONG: Final = 2_000  # characters of a value in an address: a longer one is looked for by its beginning
+_BEGINNING: Final = 100
 _PIECES: Final = re.compile(r"[\^\x00-\x1f\x7f-\x9f]+|javascript:|^=+")
 
 Normal = Callable[[str, str], str]
@@ -39,8 +42,8 @@ class Lookup:
     domain: str | None = None
 
     def key(self, values: Iterable[str]) -> Key:
-        """What records that the instance takes for equal have in common."""
-        texts = (self.normal(name, value) for name, value in zip(self.by, values, strict=True))
+        """What records that the instance takes for equal have in common; spaces around a value do not count."""
+        texts = (self.normal(name, value).strip() for name, value in zip(self.by, values, strict=True))
         return tuple(texts if self.case_sensitive else (each.lower() for each in texts))
 
     def find(self, keys: Iterable[Key], tally: Tally) -> Procedure[dict[Key, dict[str, Any]]]:
@@ -54,17 +57,17 @@ class Lookup:
         """Every record of a key, by sys_id."""
         kept = []
         for query in self._queries([key]):
-            found = yield from self._rows(query, tally)
+            found, _ = yield from self._rows(query, tally)
             kept += [record for record in found if self._key_of(record) == self.key(key)]
         return kept
 
     def can_find(self, key: Key) -> bool:
         """Whether a record of this key can be asked for at all."""
-        return all(not value or can_stand(value) or _piece(value) for value in key)
+        return all(not value or _can_stand(value) or _piece(value) for value in key)
 
     def _ask(self, query: Sequence[str], found: dict[Key, dict[str, Any]], tally: Tally) -> Procedure[None]:
-        records = yield from self._rows(query, tally)
-        if len(records) >= _MOST and len(query) > 1:  # what follows was cut off
+        records, cut = yield from self._rows(query, tally)
+        if cut:
             middle = len(query) // 2
             yield from self._ask(query[:middle], found, tally)
             yield from self._ask(query[middle:], found, tally)
@@ -72,10 +75,26 @@ class Lookup:
         for record in records:
             found.setdefault(self._key_of(record), record)
 
-    def _rows(self, query: Sequence[str], tally: Tally) -> Procedure[list[dict[str, Any]]]:
-        where = f"{self._joined(query)}^ORDERBYsys_id"
-        names = tuple(dict.fromkeys((*self.by, *self.wanted)))
-        return (yield from rows(self.table, where, names, "lookup", self.policy, tally, limit=_MOST))
+    def _rows(self, query: Sequence[str], tally: Tally) -> Procedure[tuple[list[dict[str, Any]], bool]]:
+        """The records of one key; of several, and whether there are more. Raises ``ForbiddenError``."""
+        names = tuple(dict.fromkeys((*self.by, *self.wanted, *(() if self.domain is None else ("sys_domain",)))))
+        kept: list[dict[str, Any]] = []
+        after = ""
+        while True:
+            where = f"{self._joined(query)}{after}^ORDERBYsys_id"
+            found = yield from rows(self.table, where, names, "lookup", self.policy, tally, limit=_MOST)
+            self._must_be_whole(found, names)
+            kept += [each for each in found if self.domain in (None, text(each, "sys_domain"))]
+            if len(found) < _MOST or len(query) > 1:
+                return kept, len(found) >= _MOST
+            after = f"^sys_id>{text(found[-1], 'sys_id')}"
+
+    def _must_be_whole(self, found: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+        """What is not shown cannot be compared: records would be made twice, or changed again and again."""
+        hidden = next((name for record in found for name in names if name not in record), None)
+        if hidden is not None:
+            what = "the account does not see this field of all records, so that nothing can be told from them"
+            raise ForbiddenError(what, key=f"{self.table}.{hidden}", hint="let it read the field, or check its name")
 
     def _key_of(self, record: Mapping[str, Any]) -> Key:
         return self.key(text(record, name) for name in self.by)
@@ -91,7 +110,7 @@ class Lookup:
         return "^NQ".join(f"{terms}{self._in_domain}" for terms in query)
 
     def _queries(self, keys: Sequence[Key]) -> Iterator[list[str]]:
-        listed = [key for key in keys if len(key) == 1 and key[0] and can_stand(key[0]) and "," not in key[0]]
+        listed = [key for key in keys if len(key) == 1 and key[0] and _can_stand(key[0]) and "," not in key[0]]
         others = [self._terms(key) for key in keys if key not in set(listed)]
         yield from _fitting([f",{key[0]}" for key in listed], 0)
         yield from _fitting(others, len(self._in_domain) + 3)
@@ -103,12 +122,16 @@ class Lookup:
 def _term(name: str, value: str) -> str:
     if not value:
         return f"{name}ISEMPTY"
-    return f"{name}={value}" if can_stand(value) else f"{name}LIKE{_piece(value)}"
+    return f"{name}={value}" if _can_stand(value) else f"{name}LIKE{_piece(value)}"
+
+
+def _can_stand(value: str) -> bool:
+    return can_stand(value) and (len(value) * 12 <= _LONG or len(quote(value)) <= _LONG)
 
 
 def _piece(value: str) -> str:
-    """The longest part of a value that can stand in a query."""
-    pieces = [piece.strip() for piece in _PIECES.split(value)]
+    """The longest part of a value that can stand in a query, or its beginning."""
+    pieces = [piece.strip()[:_BEGINNING].strip() for piece in _PIECES.split(value)]
     return max((piece for piece in pieces if piece and can_stand(piece)), key=len, default="")
 
 

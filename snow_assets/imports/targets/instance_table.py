@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from snow_assets.config_import_fields import ReferenceConfig
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import Cancelled, RequestFailed, WriteRefused, WriteUncertain
-from snow_assets.imports.contract import INVALID_TARGET, REFERENCE_REJECTED, SCRIPT_ERROR, MappedSet
+from snow_assets.imports.contract import INVALID_TARGET, REFERENCE_REJECTED, SCRIPT_ERROR, MappedSet, RowState
 from snow_assets.imports.targets.instance_journal import Journal
 from snow_assets.imports.targets.instance_lookup import Lookup
 from snow_assets.imports.targets.instance_values import Key, Outcome, Row, Shaping, failed, key_of, md5, own_sys_id
@@ -19,6 +19,7 @@ from snow_assets.servicenow import writing
 from snow_assets.servicenow.account import text
 from snow_assets.servicenow.client import Client
 from snow_assets.servicenow.exchange import Procedure, Tally
+from snow_assets.servicenow.pages import is_hex
 from snow_assets.servicenow.reading import is_of_the_row
 
 T = TypeVar("T")
@@ -57,6 +58,9 @@ class TableWay:
             if row.outcome is None:
                 row.outcome = self._refused(row)
         self._resolve([row for row in rows if row.outcome is None])
+        for row in rows:
+            if row.outcome is None:
+                row.outcome = self._keyless(row)  # once more: a reference that is not found leaves its field empty
         groups: dict[Key, list[Row]] = {}
         for row in rows:
             if row.outcome is None:
@@ -83,13 +87,20 @@ class TableWay:
 
     def _refused(self, row: Row) -> Outcome | None:
         """What is known of a row before the instance is asked."""
-        fields, rule = self._config.coalesce.fields, self._config.coalesce
-        empty = [name for name in fields if not row.values.get(name)]
-        if empty and rule.empty == "skip" and not rule.create_on_empty:
-            return Outcome(row.number, "skipped", f"{', '.join(empty)} is empty")
-        if not empty and fields and not self._by_key.can_find(key_of(row, fields)):
+        fields = self._config.coalesce.fields
+        if (named := row.values.get("sys_id")) and not is_hex(named):
+            return failed(row, f"sys_id: {named[:80]!r} is none: 32 hex digits, in lower case", INVALID_TARGET)
+        if fields and not self._by_key.can_find(key_of(row, fields)):
             return failed(row, f"{', '.join(fields)}: {_UNFINDABLE}", INVALID_TARGET)
-        return None
+        return self._keyless(row)
+
+    def _keyless(self, row: Row) -> Outcome | None:
+        """A row without a key, where that is not to be matched or to make a record."""
+        rule = self._config.coalesce
+        empty = [name for name in rule.fields if not row.values.get(name)]
+        if not empty or rule.empty != "skip" or rule.create_on_empty:
+            return None
+        return Outcome(row.number, "skipped", f"{', '.join(empty)} is empty")
 
     def _key(self, row: Row) -> Key:
         """The key of a row; of one that makes a record in any case, the sys_id of that."""
@@ -142,7 +153,7 @@ class TableWay:
         outcomes = []
         for row in group:
             try:
-                outcome, record = self._write_row(row, record, before)
+                outcome, record = self._write_row(row, record, before, last=row is group[-1])
             except (WriteRefused, WriteUncertain) as error:
                 outcome = failed(row, error.message, SCRIPT_ERROR)
             except RequestFailed as error:
@@ -153,36 +164,49 @@ class TableWay:
         return outcomes
 
     def _write_row(
-        self, row: Row, record: dict[str, Any] | None, before: Plan
+        self, row: Row, record: dict[str, Any] | None, before: Plan, *, last: bool
     ) -> tuple[Outcome, dict[str, Any] | None]:
-        state = before.get(str(row.number))
+        state: RowState | None = before.get(str(row.number))
         if record is None:
             record = self._create(row)
             return Outcome(row.number, "inserted", sys_id=text(record, "sys_id")), record
         sys_id = text(record, "sys_id")
-        if state == "ignored" or (state == "inserted" and self._is_ours(row, sys_id)):
-            return Outcome(row.number, state, sys_id=sys_id), record  # done by the run that died
+        if state == "inserted" and not self._is_ours(row, sys_id):
+            state = None
         changes = self._changes(row, record)
-        if not changes:
-            return Outcome(row.number, "updated" if state == "updated" else "ignored", sys_id=sys_id), record
+        # What the run that died had done with a row stays; only the last of a key has to be what the record says.
+        if not changes or (state in ("inserted", "ignored") and not last):
+            return Outcome(row.number, state or "ignored", sys_id=sys_id), record
         try:
-            record = self._client.run(self._update(sys_id, changes))
+            changed = self._client.run(self._update(sys_id, changes))
         except RequestFailed as error:
             if error.fault != "not_found":
                 raise
             return failed(row, f"record {sys_id} went away while the import ran", INVALID_TARGET), None
-        return Outcome(row.number, "updated", sys_id=sys_id), record
+        # The instance may keep a value in another way (a reference by its name, trimmed text): then nothing differs.
+        differs = any(text(changed, name) != text(record, name) for name in changes)
+        outcome: RowState = "updated" if differs else "ignored"
+        return Outcome(row.number, state if state in ("inserted", "updated") else outcome, sys_id=sys_id), changed
 
     def _is_ours(self, row: Row, sys_id: str) -> bool:
         """Whether a record that was found is the one that the row was to make."""
         return sys_id == self._own(row) or self._client.habits.honours.get(self._config.target.table) is False
 
     def _create(self, row: Row) -> dict[str, Any]:
-        body = {name: value for name, value in row.values.items() if value}
-        sys_id = body.pop("sys_id", None) or self._own(row)
+        body = {name: value for name, value in row.values.items() if value is not None}
+        named = body.pop("sys_id", "")
+        if named and "sys_id" not in self._config.coalesce.fields:
+            self._must_be_free(named)
+        sys_id = named or self._own(row)
         if self._config.domain is not None:
             body["sys_domain"] = self._config.domain
         return self._client.run(self._creating(self._config.target.table, body, sys_id, lambda: self._by_fields(row)))
+
+    def _must_be_free(self, sys_id: str) -> None:
+        """Raise ``WriteRefused`` for a sys_id of a row that another record has: that would be taken for the row's."""
+        table, client = self._config.target.table, self._client
+        if client.run(writing.existing(table, sys_id, client.policy, Tally())) is not None:
+            raise WriteRefused("another record has this sys_id already", key="sys_id", value=sys_id)
 
     def _creating(
         self, table: str, body: Mapping[str, str], sys_id: str, find: writing.Find
@@ -218,7 +242,7 @@ class TableWay:
                 if not stored and field.reference.on_missing == "reject":
                     comment = f"{name}: {value[:80]} is not in {field.reference.table}.{field.reference.by}"
                     row.outcome = failed(row, comment, REFERENCE_REJECTED)
-                row.values[name] = stored or None
+                row.values[name] = stored or ("" if self._config.coalesce.copy_empty_fields else None)
 
     def _referred(self, reference: ReferenceConfig, values: Sequence[str]) -> dict[str, str]:
         """What is stored for each value; ``""`` where there is none."""

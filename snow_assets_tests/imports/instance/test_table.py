@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from snow_assets.errors import ConfigError, CredentialsError, InstanceUnavailable
+from snow_assets.errors import ConfigError, CredentialsError, ForbiddenError, InstanceUnavailable
 from snow_assets.imports.contract import CLEARED, SCRIPT_ERROR
+from snow_assets.imports.targets import instance_lookup
+from snow_assets.imports.targets.instance_journal import Journal
 from snow_assets.simulator import Knobs, Simulator, SimulatorServer
 from snow_assets_tests.imports.instance.bench import Bench, Values, dealt, declared, expected, some_rows
 
@@ -209,3 +211,72 @@ def test_values_of_types_are_compared_as_what_they_are(bench: Bench) -> None:
     with bench.target() as target:
         assert target.apply(mapped).counters.updates == 1
     assert bench.by_key()["t"][0]["reassignment_count"] in ("", "0")
+
+
+def test_a_key_whose_reference_is_not_found_touches_no_record(server: SimulatorServer, tmp_path: Path) -> None:
+    reference = {"table": "sys_user", "by": "user_name", "on_missing": "ignore"}
+    fields = {"caller_id": {"source": "caller", "reference": reference}, "short_description": "text"}
+    bench = Bench(server, tmp_path, declared(transform={"fields": fields}, coalesce="caller_id"))
+    server.sim.insert("incident", {"caller_id": "", "short_description": "of nobody"})
+    before = bench.records()
+    assert told(bench.apply({"caller_id": "ghost", "short_description": "of a ghost"})[1]) == [
+        ("skipped", "caller_id is empty")
+    ]
+    assert bench.records() == before
+
+
+def test_a_sys_id_that_another_record_has_is_an_error_of_the_row(bench: Bench) -> None:
+    bench.apply(row("a"))
+    taken = bench.by_key()["a"][0]["sys_id"]
+    mine = "c0" * 16
+    rows = [row("b", sys_id=taken), row("c", sys_id=mine), row("d", sys_id="A" * 32), row("e", sys_id="x")]
+    states = told(bench.apply(*rows, load="20261122T020000Z")[1])
+    assert [state for state, _ in states] == ["error", "inserted", "error", "error"]
+    assert "another record has this sys_id" in (states[0][1] or "")
+    assert {key: [each["sys_id"] for each in found] for key, found in bench.by_key().items()} == {
+        "a": [taken], "c": [mine],
+    }  # fmt: skip
+
+
+def test_values_that_the_instance_keeps_in_another_way_are_no_updates(bench: Bench) -> None:
+    caller = bench.server.sim.rows("sys_user")[0]["name"]
+    assert bench.apply(row("a", caller_id=caller))[0].inserts == 1
+    assert bench.apply(row("a", caller_id=caller), load="20261122T020000Z")[0].ignored == 1
+    assert bench.apply(row("a", "new", caller_id=caller), load="20261123T020000Z")[0].updates == 1
+
+
+def test_spaces_around_a_key_make_no_second_record(bench: Bench) -> None:
+    assert bench.apply(row("abc"), row("abc  "))[0].inserts == 1
+    assert bench.apply(row(" abc "), load="20261122T020000Z")[0].inserts == 0
+
+
+def test_keys_longer_than_an_address_and_keys_with_many_likenesses_are_found(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance_lookup, "_MOST", 3)
+    rows = [row("k" * 9_000), row("k" * 8_999), *(row(f"{number}^") for number in range(12))]
+    for load, counted in (("20261121T020000Z", "inserts"), ("20261122T020000Z", "ignored")):
+        assert bench.apply(*rows, load=load)[0].as_dict()[counted] == len(rows)
+
+
+def test_a_field_that_the_account_does_not_see_ends_the_set_before_anything_is_written(bench: Bench) -> None:
+    bench.apply(row("a"))
+    bench.server.sim.knobs.hidden_fields = {"incident": {"short_description"}}
+    bench.server.requests.clear()
+    with pytest.raises(ForbiddenError, match=r"incident\.short_description"):
+        bench.apply(row("a", "two"), row("b"), load="20261122T020000Z")
+    assert not [each for each in bench.server.requests if each.kind == "write"]
+
+
+def test_a_set_that_died_leaves_the_last_version_of_a_key(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first version was refused at first, so that a later one made the record; taken up, the first is accepted."""
+    bench.server.sim.knobs.mandatory_fields = {"incident": {"urgency"}}
+    mapped = bench.mapped([(1, row("a", "old", urgency=None)), (2, row("a", "new", urgency="1"))])
+    with monkeypatch.context() as dying:
+        dying.setattr(Journal, "done", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with bench.target() as target, pytest.raises(KeyboardInterrupt):
+            target.apply(mapped)
+    assert [each["short_description"] for each in bench.by_key()["a"]] == ["new"]
+    with bench.target() as target:
+        target.apply(mapped)
+    assert [each["short_description"] for each in bench.by_key()["a"]] == ["new"]
