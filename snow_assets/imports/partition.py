@@ -9,12 +9,12 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from snow_assets.config_imports import ImportConfig
 from snow_assets.config_models import nearest
 from snow_assets.errors import ConfigError
 from snow_assets.imports.functions import load_function, said
+from snow_assets.imports.hashing import xxh64
 
 Sets = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -61,12 +61,9 @@ def _by_size(size: int) -> Deal:
 
 def _by_key(keys: Callable[[pa.Table], pa.Array], sets: int) -> Deal:
     def deal(rows: pa.Table, first: int) -> Sets:  # noqa: ARG001 - a key does not care
-        coded = pc.dictionary_encode(keys(rows))
-        texts = pc.cast(coded.dictionary, pa.large_binary()).to_pylist()
+        texts = pc.cast(keys(rows), pa.large_binary())
         # XXH64 has a published definition: the same text goes to the same set in every version and on every machine.
-        hashed = (xxhash.xxh64_intdigest(each) % sets + 1 for each in texts)
-        numbers = np.fromiter(hashed, dtype=np.int64, count=len(coded.dictionary))
-        found: Sets = numbers[coded.indices.to_numpy(zero_copy_only=False)]
+        found: Sets = (xxh64(texts) % np.uint64(sets)).astype(np.int64) + 1
         return found
 
     return deal

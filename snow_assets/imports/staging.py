@@ -17,6 +17,7 @@ from snow_assets.imports.home import LoadFolder
 from snow_assets.imports.partition import Deal
 from snow_assets.pulls.stores import LocalStore
 
+_ROW, _FILE = STAGED.names[:2]
 BUFFER: Final = 64 << 20  # bytes of rows that wait in memory, over all sets
 Sealed = Callable[[int, int], None]  # an import set is staged: its number and its rows
 
@@ -95,12 +96,12 @@ class SetFiles:
         taken = rows.take(pa.array(order)) if np.any(order[1:] < order[:-1]) else rows
         numbers, starts = np.unique(dealt, return_index=True)
         for number, start, end in zip(numbers, starts, [*starts[1:], len(dealt)], strict=True):
-            self._file(int(number)).append(taken.slice(start, end - start))
+            file = self._file(int(number))
+            file.append(taken.slice(start, end - start))
+            if file.rows == self._size:
+                self._seal(int(number))  # at once: a batch may be many sets, and each that is open is an open file
         self.rows += rows.num_rows
         self._buffered += taken.nbytes
-        if self._size is not None:
-            for full in [number for number, file in self._open.items() if file.rows == self._size]:
-                self._seal(full)
         if self._buffered > BUFFER:
             self._flush()
 
@@ -140,7 +141,10 @@ class _SetFile:
         self.scratch = scratch
         self.rows = 0
         self._waiting: list[pa.Table] = []
-        self._writer = pq.ParquetWriter(scratch, schema, compression="zstd")
+        # Dictionaries and statistics of the source's columns cost twice what the rest of the writing does.
+        self._writer = pq.ParquetWriter(
+            scratch, schema, compression="zstd", use_dictionary=[_FILE], write_statistics=[_ROW]
+        )
 
     def append(self, rows: pa.Table) -> None:
         self._waiting.append(rows)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import ConfigError
 from snow_assets.imports import flow
+from snow_assets.imports.hashing import xxh64
 from snow_assets.imports.workspace import Workspace
 from snow_assets_tests.imports.loads import Imports, numbered
 
@@ -162,3 +165,9 @@ def test_a_source_without_rows_has_one_empty_set_and_is_processed(imports: Impor
         [finished] = flow.run_import(workspace, "people")
         assert (finished.load.state, finished.load.staged, finished.counters.total) == ("processed", 0, 0)
         assert [each.rows for each in workspace.books.sets(finished.load)] == [0]
+
+
+def test_many_texts_are_hashed_as_each_alone_is() -> None:
+    texts = [("é" * length + "x" * rest).encode() for length in range(40) for rest in range(9)]
+    several = pa.array([*texts, *texts[::7], None, b""], pa.large_binary())[5:]
+    assert xxh64(several).tolist() == [xxhash.xxh64_intdigest(each.as_py() or b"") for each in several]
