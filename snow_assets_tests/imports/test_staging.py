@@ -7,14 +7,17 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from snow_assets.errors import ConfigError, LoadUnfinished, SourceError
 from snow_assets.imports import flow
 from snow_assets.imports.books_retention import prune
+from snow_assets.imports.home import LoadFolder
 from snow_assets.imports.partition import dealer
-from snow_assets.imports.staging import StagedRows
+from snow_assets.imports.staging import SetFiles, StagedRows
 from snow_assets_tests.imports.loads import Imports, numbered
 
 _LOADS = """
@@ -87,6 +90,26 @@ def test_the_next_load_removes_what_is_no_longer_kept(imports: Imports) -> None:
     with imports.open() as workspace:
         loads = [flow.run_import(workspace, "people")[0].load for _ in range(3)]
         assert [workspace.folder(load).path.exists() for load in loads] == [False, False, True]
+
+
+def test_sets_of_a_size_are_sealed_as_they_fill_up_and_not_all_open_at_once(tmp_path: Path) -> None:
+    sealed: list[tuple[int, int]] = []
+    most = 0
+
+    def note(number: int, rows: int) -> None:
+        nonlocal most
+        sealed.append((number, rows))
+        most = max(most, len(list(tmp_path.rglob("*.tmp"))))
+
+    rows = pa.table({"id": [str(number) for number in range(7)]})
+    with SetFiles(LoadFolder(tmp_path), rows.schema, size=2, sealed=note) as files:
+        for start in (0, 5):
+            files.add(rows.slice(start, 5), np.arange(start, min(start + 5, 7)) // 2 + 1)
+        assert sealed == [(1, 2), (2, 2), (3, 2)]
+        files.seal()
+    assert (sealed, most) == ([(1, 2), (2, 2), (3, 2), (4, 1)], 0)
+    found = [pq.ParquetFile(LoadFolder(tmp_path).staged(number)).read()["id"].to_pylist() for number in range(1, 5)]
+    assert found == [["0", "1"], ["2", "3"], ["4", "5"], ["6"]]
 
 
 def test_old_loads_are_pruned_but_the_newest_and_the_books_stay(imports: Imports) -> None:

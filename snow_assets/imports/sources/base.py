@@ -12,7 +12,9 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from snow_assets.config_import_source import SourceConfig
+from snow_assets.errors import SourceError
 from snow_assets.imports.contract import STAGED
+from snow_assets.imports.sources.files import version
 from snow_assets.imports.sources.rejects import Bad, Rejects
 
 Batches: TypeAlias = Generator[pa.Table, None, None]
@@ -76,14 +78,23 @@ class FileSource(Source):
     def __init__(self, config: SourceConfig, paths: dict[str, Path]) -> None:
         super().__init__(config)
         self._paths = paths
+        self._versions = {name: version(name, path) for name, path in paths.items()}
         self.files = tuple(paths)
 
     def _batches(self) -> Batches:
         for name, path in self._paths.items():
+            self._check_same(name, path)
             yield from self._batches_of(name, path)
+            self._check_same(name, path)
 
     @abstractmethod
     def _batches_of(self, name: str, path: Path) -> Batches: ...
+
+    def _check_same(self, name: str, path: Path) -> None:
+        """Its header was read when the source was opened; of a file that is still written, a row may be half there."""
+        if version(name, path) != self._versions[name]:
+            hint = "import it again when its writer is done"
+            raise SourceError("was changed while it was read", key="source", value=name, hint=hint)
 
     def _reject(self, name: str, bad: Iterable[Bad]) -> None:
         for each in bad:

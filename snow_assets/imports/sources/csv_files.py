@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from snow_assets.imports.sources.rejects import Bad
 from snow_assets.imports.sources.text import check_beginning, check_encoding, utf8_chunks
 
 _HEAD: Final = 64 << 10  # bytes in which a header is looked for first
+_MORE: Final = 8  # bytes of a block beyond its text
 
 
 class CsvSource(FileSource):
@@ -53,8 +55,8 @@ class CsvSource(FileSource):
 
     def _values(self, header: bytes) -> list[str]:
         """The names in a header: read as a row of text, whatever they look like."""
-        read = pa_csv.ReadOptions(column_names=None, use_threads=False, block_size=len(header) + 1)
-        return list(pa_csv.read_csv(pa.BufferReader(header), read, self._parse()).column_names)
+        read = pa_csv.ReadOptions(column_names=None, use_threads=False, block_size=len(header) + _MORE)
+        return list(pa_csv.read_csv(_whole(header), read, self._parse()).column_names)
 
     def _parse(self) -> pa_csv.ParseOptions:
         delimiter, quote = self._dialect.delimiter.decode(), self._dialect.quote.decode()
@@ -102,13 +104,13 @@ class CsvSource(FileSource):
 
         parse = self._parse()
         parse.invalid_row_handler = note
-        read = pa_csv.ReadOptions(column_names=list(header), use_threads=False, block_size=len(data) + 1)
+        read = pa_csv.ReadOptions(column_names=list(header), use_threads=False, block_size=len(data) + _MORE)
         convert = pa_csv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.string()),
             strings_can_be_null=False,
             include_columns=list(self.columns),
         )
-        return pa_csv.read_csv(pa.BufferReader(data), read, parse, convert)
+        return pa_csv.read_csv(_whole(data), read, parse, convert)
 
     def _decodable(self, name: str, rows: Records) -> Records:
         good, lines = [], []
@@ -126,10 +128,15 @@ class CsvSource(FileSource):
         return of_parts(good, lines, [])
 
 
+def _whole(data: bytes) -> pa.BufferReader:
+    """For Arrow, which takes a mark like that of a file's beginning away from each piece."""
+    return pa.BufferReader(BOM_UTF8 + data if data.startswith(BOM_UTF8) else data)
+
+
 def _dialect(config: SourceConfig) -> Dialect:
     for key, value in (("delimiter", config.delimiter), ("quote", config.quote)):
-        if not value.isascii() or value in "\r\n\0":
-            raise ConfigError("must be one ASCII character", key=f"source.{key}", value=value)
+        if not value.isascii() or value.isalnum() or value in "\r\n\0":
+            raise ConfigError("must be one ASCII character, no letter or digit", key=f"source.{key}", value=value)
     if config.delimiter == config.quote:
         raise ConfigError("is the quote, too", key="source.delimiter", value=config.delimiter)
     return Dialect(config.delimiter.encode(), config.quote.encode())

@@ -21,6 +21,7 @@ from snow_assets.imports.sources.rejects import SHOWN, Bad
 MAX_RECORD: Final = 16 << 20  # bytes; a quote that is not closed within them is broken
 UNCLOSED: Final = "a quote is opened that is never closed"
 MISPLACED: Final = "a quote stands inside a value, or something after the quote that closes one"
+TOO_LONG: Final = f"is longer than {MAX_RECORD >> 20} MiB"
 UNDECODABLE: Final = "holds bytes that are not of the encoding"
 _BREAK: Final = re.compile(rb"\r\n?|\n")
 _LONE: Final = re.compile(rb"\r(?!\n)")
@@ -92,16 +93,20 @@ class Dialect:
 
 def records(chunks: Iterator[bytes], dialect: Dialect) -> Iterator[Records]:
     """The text cut into whole records. Memory: a few times a chunk, or the longest record."""
-    line, rest = 1, b""
+    line, rest, lost = 1, b"", False
     for chunk, last in _with_last(chunks):
         rest += chunk
         if last and rest and not rest.endswith((b"\n", b"\r")):
             rest += b"\n"
         if not last and rest.endswith(b"\r"):
             continue  # what follows may belong to this line break
+        if lost:
+            behind = _BREAK.search(rest)
+            rest, line, lost = (rest[behind.end() :], line + 1, False) if behind else (b"", line, True)
         found, used, lines = _cut(rest, dialect, line, last=last)
         if used:
             yield found
+            lost = not rest.endswith((b"\n", b"\r"), 0, used)  # given up within its line: the rest of that goes, too
             rest, line = rest[used:], line + lines
 
 
@@ -209,4 +214,6 @@ def _next(data: bytes, dialect: Dialect, at: int, *, last: bool) -> tuple[int, s
     line = _BREAK.search(data, at)
     if not last and len(data) - at <= MAX_RECORD and (unclosed or not line or dialect.begun.match(data, at)):
         return at, ""
-    return (line.end() if line else len(data)), UNCLOSED if unclosed else MISPLACED
+    if line is None:
+        return len(data), UNCLOSED if unclosed else TOO_LONG
+    return line.end(), UNCLOSED if unclosed else MISPLACED

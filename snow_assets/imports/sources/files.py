@@ -25,8 +25,7 @@ def files_of(kind: str, patterns: Sequence[str], environment: Environment) -> di
     found: dict[str, Path] = {}
     for pattern in patterns:
         whole = environment.cwd / Path(pattern).expanduser()
-        paths = [whole] if whole.is_file() else [Path(each) for each in glob.glob(str(whole), recursive=True)]  # noqa: PTH207
-        files = [path for path in paths if path.is_file()]
+        files = [path for path in ([whole] if whole.is_file() else _matching(whole, environment.cwd)) if path.is_file()]
         if not files:
             hint = f"looked from {environment.cwd}"
             raise ConfigError("no file is there", key=f"source.{kind}", value=pattern, hint=hint)
@@ -35,6 +34,13 @@ def files_of(kind: str, patterns: Sequence[str], environment: Environment) -> di
         with opening(kind, name), path.open("rb"):
             pass
     return dict(sorted(found.items()))
+
+
+def _matching(pattern: Path, folder: Path) -> list[Path]:
+    """What a glob finds; brackets in the name of the working folder are no pattern."""
+    inside = pattern.is_relative_to(folder)
+    wanted = str(pattern.relative_to(folder) if inside else pattern)
+    return [folder / each for each in glob.glob(wanted, root_dir=folder, recursive=True)]  # noqa: PTH207
 
 
 def _name(path: Path, folder: Path) -> str:
@@ -61,6 +67,13 @@ def reading(name: str) -> Iterator[None]:
         raise SourceError(f"cannot be read: {reason}", key="source", value=name) from error
 
 
+def version(name: str, path: Path) -> tuple[int, int, int]:
+    """What differs when a file was written to or replaced."""
+    with reading(name):
+        status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def named(header: Sequence[str]) -> list[str]:
     """The names of the columns; one that has none is called by its place."""
     return [name if name.strip() else f"column_{number}" for number, name in enumerate(header, 1)]
@@ -71,6 +84,8 @@ def check_columns(columns: Sequence[str], where: str) -> None:
     seen: dict[str, str] = {}
     for name in columns:
         lower = name.lower()
+        if not name.strip():
+            raise ConfigError("has no name", key="column", value=name, hint=f"{where}; give it one")
         if lower in RESERVED:
             message = "is the name of a column that staging adds itself"
             raise ConfigError(message, key="column", value=name, hint=f"{where}; give it another name")

@@ -87,6 +87,41 @@ def test_a_quote_that_never_closes_is_given_up_within_a_bound(folder: Folder, mo
     assert found.lines == [*range(2, 2_002), *range(2_003, 4_003)]
 
 
+@pytest.mark.parametrize("long", ["x" * 5_000, '"' + "x" * 5_000 + '"', "x" * 5_000 + '"'])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_no_part_of_a_line_that_is_too_long_is_taken_for_a_row(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, long: str, end: str
+) -> None:
+    monkeypatch.setattr(csv_records, "MAX_RECORD", 1_000)
+    for size in (37, 100, 2_000):
+        monkeypatch.setattr(text.utf8_chunks, "__defaults__", (size,))
+        found = folder.csv(end.join(["a", "1", long, "2", long]))
+        assert (found.rows, found.lines, found.rejected_rows) == ([("1",), ("2",)], [2, 4], 2)
+        assert [line for line, _ in found.rejected] == [3, 5]
+
+
+def test_a_byte_order_mark_inside_a_file_is_text(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text.utf8_chunks, "__defaults__", (8,))
+    assert folder.csv("\ufeffa\n\ufeff1\n\ufeff2\n").rows == [("\ufeff1",), ("\ufeff2",)]
+
+
+@pytest.mark.parametrize("after", [b"b,a\n1,2\n", b"a,b\n1,2\n3,"])
+def test_a_file_that_changes_before_its_rows_are_read_is_refused(folder: Folder, after: bytes) -> None:
+    folder.write("1.csv", "a,b\n1,2\n")
+    folder.write("2.csv", "a,b\n1,2\n")
+    opened = open_source(folder.config({"csv": "*.csv"}), folder.environment)
+    folder.write("2.csv", after)
+    with pytest.raises(SourceError, match=r"'2.csv': was changed while it was read"):
+        list(opened.batches())
+    opened.close()
+
+
+def test_brackets_in_the_name_of_the_folder_are_no_pattern(folder: Folder) -> None:
+    inner = Folder(folder.path / "in [1]")
+    inner.write("a.csv", "a\n1\n")
+    assert inner.read({"csv": "*.csv"}).rows == inner.read({"csv": str(inner.path / "a.*")}).rows == [("1",)]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252"])
 def test_any_encoding_is_read_and_a_byte_order_mark_is_no_text(folder: Folder, encoding: str) -> None:
     found = folder.csv("größe,b\nä,ÿ\n".encode(encoding), encoding="utf-8" if "sig" in encoding else encoding)
