@@ -67,6 +67,14 @@ def test_only_the_code_location_has_credentials(compose: dict[str, Any]) -> None
     assert secrets < set(compose["services"]["code"]["environment"])
 
 
+def test_imports_have_their_declaration_their_files_and_their_books(compose: dict[str, Any]) -> None:
+    code = compose["services"]["code"]
+    assert {"SNOW_IMPORTS", "SNOW_IMPORTS_DATABASE"} <= set(code["environment"])
+    assert code["env_file"] == [{"path": "imports/.env", "required": False}]
+    assert "./imports:/opt/snow/imports:ro" in code["volumes"]  # a folder: a file that is not there is made as one
+    assert not any("env_file" in each for name, each in ours(compose).items() if name != "code")
+
+
 def test_nothing_opens_the_database_before_it_is_migrated(compose: dict[str, Any]) -> None:
     assert compose["services"]["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert compose["services"]["code"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
