@@ -18,7 +18,7 @@ from snow_assets_tests.imports.crashing import DEAD, POINTS
 from snow_assets_tests.imports.loads import Imports, numbered
 
 ROWS = [(f"k{i % 30}", f"name {i}") for i in range(90)]  # each key three times: the last one wins
-QUICK = ("staging", "in the transaction", "committed", "released")
+QUICK = ("in the transaction", "committed")
 WHOLE = "SELECT id, name, sys_domain, sys_mod_count >= 0 FROM people ORDER BY id"
 
 

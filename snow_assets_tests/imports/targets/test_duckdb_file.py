@@ -31,7 +31,7 @@ Sets(Path(sys.argv[1]), an_import(coalesce="email")).apply(*({"email": f"{at}@x"
 """
 
 
-@pytest.mark.parametrize(("when", "rows"), [("before", 0), ("after", 50)])
+@pytest.mark.parametrize(("when", "rows"), [pytest.param("before", 0, marks=pytest.mark.slow), ("after", 50)])
 def test_a_killed_process_leaves_a_set_whole_or_absent_and_the_next_one_knows(
     tmp_path: Path, when: str, rows: int
 ) -> None:
