@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,18 +16,20 @@ from filelock import FileLock
 
 from snow_assets.config import Credentials, Environment, InstanceConfig, load_settings
 from snow_assets.config_imports import ImportConfig
-from snow_assets.errors import ConfigError, UnknownTableError
+from snow_assets.errors import ConfigError, ForbiddenError, UnknownTableError
 from snow_assets.imports.contract import ROWS, Applied, Counters, MappedSet
 from snow_assets.imports.home import Home
 from snow_assets.imports.targets.instance_import import ImportSetWay
 from snow_assets.imports.targets.instance_journal import Journal, write_whole
 from snow_assets.imports.targets.instance_multiple import InsertMultipleWay
 from snow_assets.imports.targets.instance_table import Act, Plan, Setting, TableWay
-from snow_assets.imports.targets.instance_values import Outcome, Row, Shaping, md5
+from snow_assets.imports.targets.instance_values import Outcome, Row, Shaping, md5, pieces
 from snow_assets.pulls.stores import settle
-from snow_assets.servicenow import dictionary, honoured
+from snow_assets.servicenow import account, dictionary, honoured
 from snow_assets.servicenow.client import Client
-from snow_assets.servicenow.exchange import Tally
+from snow_assets.servicenow.exchange import Procedure, Request, Tally
+from snow_assets.servicenow.pages import check_count
+from snow_assets.servicenow.retry import fetch
 
 
 class Way(Protocol):
@@ -71,8 +73,23 @@ class InstanceTarget:
             except UnknownTableError as error:
                 raise ConfigError(error.message, key=f"imports.{config.name}.target.table", value=table) from error
             known = None if known_visible is None else list(known_visible)
+        if config.target.servicenow != "import_set":  # whose answers say all, as long as they come
+            self._client.run(self._must_be_readable(table))
         if known is not None:
             honoured.must_exist(names, known, table, key=f"imports.{config.name}.transform")
+
+    def _must_be_readable(self, table: str) -> Procedure[None]:
+        """Raise ``ForbiddenError`` where there are records and none is shown: nothing would be found among them."""
+        policy = self._client.policy
+        if (yield from account.rows(table, "", (), "probe", policy, Tally(), limit=1000)):
+            return
+        number: int | str = "the"
+        counting = Request(f"/api/now/stats/{table}", {"sysparm_count": "true"}, "count")
+        with suppress(ForbiddenError):  # who may not even count may not read
+            number = yield from fetch(counting, check_count, policy, Tally())
+        if number:
+            said = f"the account sees none of {number} records, so that every row would be taken for new"
+            raise ForbiddenError(said, key="table", value=table, hint="grant it read on the table")
 
     def applied(self, key: str) -> Applied | None:
         """What is remembered of an import set, beside its load."""
@@ -89,8 +106,7 @@ class InstanceTarget:
         way = self._way(Setting(self._config, self._client, self._pool, mapped, shaping, journal))
         lock = self._lock()
         for rows in shaping.rows(mapped.mapped, way.chunk):
-            left = [row for row in rows if row.number > journal.done_until]
-            if left:
+            for left in pieces(row for row in rows if row.number > journal.done_until):
                 with lock:
                     plan, act = way.prepare(left, journal.plan)
                     journal.planned(plan)

@@ -7,9 +7,10 @@ order in which they were posted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from snow_assets.errors import ConfigError, InstanceUnavailable
+from snow_assets.errors import ConfigError, InstanceUnavailable, WriteRefused
+from snow_assets.imports.contract import SCRIPT_ERROR
 from snow_assets.imports.targets.instance_import import (
     STATED,
     Newest,
@@ -20,12 +21,14 @@ from snow_assets.imports.targets.instance_import import (
     result_of,
 )
 from snow_assets.imports.targets.instance_table import Act, Plan, Setting
-from snow_assets.imports.targets.instance_values import Outcome, Row
+from snow_assets.imports.targets.instance_values import Outcome, Row, failed
 from snow_assets.servicenow import dictionary, writing
 from snow_assets.servicenow.account import UNREADABLE, rows, text
 from snow_assets.servicenow.exchange import Procedure, Tally
 from snow_assets.servicenow.pages import PageFault
 from snow_assets.servicenow.writing import ImportResult, InsertedRows
+
+_LOOKS: Final = 2  # at an import set that is over, before it is believed that the rest of its rows is lost
 
 
 class InsertMultipleWay:
@@ -39,6 +42,7 @@ class InsertMultipleWay:
         self._table = self._config.staging_table
         self._stager = Stager(setting)
         self._keys: dict[str, str] | None = None
+        self._after = ""  # the import set of the chunk before; one of another run may be gone
 
     def prepare(self, some: Sequence[Row], before: Plan) -> tuple[Plan, Act]:
         """See ``Way``."""
@@ -46,8 +50,13 @@ class InsertMultipleWay:
         newest = Newest(*before["newest"]) if before else self._client.run(self._stager.newest())
 
         def act() -> list[Outcome]:
-            states = self._client.run(self._chunk(pending, newest, again=bool(before))) if pending else []
-            written = {row.number: outcome_of(row, state) for row, state in zip(pending, states, strict=True)}
+            try:
+                states = self._client.run(self._chunk(pending, newest, again=bool(before))) if pending else []
+            except WriteRefused as error:
+                if len(pending) > 1:
+                    raise
+                pending[0].outcome, states = failed(pending[0], error.message, SCRIPT_ERROR), []
+            written = {row.number: outcome_of(row, state) for row, state in zip(pending, states, strict=False)}
             return [row.outcome or written[row.number] for row in some]
 
         return {"newest": newest}, act
@@ -55,14 +64,16 @@ class InsertMultipleWay:
     def _chunk(self, pending: Sequence[Row], newest: Newest, *, again: bool) -> Procedure[list[ImportResult]]:
         """Post a chunk, unless it is there already, and wait until it is transformed."""
         first = pending[0].number
-        import_set = next((note["import_set"] for note in self._journal.notes if note["first"] == first), "")
+        notes = self._journal.notes
+        noted = import_set = next((note["import_set"] for note in reversed(notes) if note["first"] == first), "")
         if not import_set and again:
             found = yield from self._look(pending, newest)
             import_set = found.import_set_id if found else ""
         if not import_set:
             import_set = (yield from self._post(pending, newest)).import_set_id
-        if not any(note["first"] == first for note in self._journal.notes):
+        if import_set != noted:
             self._journal.noted({"first": first, "import_set": import_set})
+        self._after = import_set
         return (yield from self._states(import_set, pending))
 
     def _post(self, pending: Sequence[Row], newest: Newest) -> Procedure[InsertedRows]:
@@ -72,9 +83,8 @@ class InsertMultipleWay:
         def look(_problem: PageFault) -> Procedure[InsertedRows | None]:
             return (yield from self._look(pending, newest))
 
-        after = self._journal.notes[-1]["import_set"] if self._journal.notes else ""
         policy = self._client.policy
-        return (yield from writing.import_rows(self._table, posted, policy, Tally(), look, run_after=after))
+        return (yield from writing.import_rows(self._table, posted, policy, Tally(), look, run_after=self._after))
 
     def _named(self) -> Procedure[dict[str, str]]:
         """The labels of the staging table's columns by name; nothing where the instance takes names."""
@@ -116,7 +126,7 @@ class InsertMultipleWay:
 
     def _states(self, import_set: str, pending: Sequence[Row]) -> Procedure[list[ImportResult]]:
         """What became of each row, once the instance is through with the set."""
-        waited = 0.0
+        waited, looks = 0.0, 0  # after its end: what was read before is older than the state
         while True:
             staged = yield from self._staged(import_set, pending)
             states = [result_of(each) for each in staged]
@@ -126,8 +136,11 @@ class InsertMultipleWay:
             asked = rows("sys_import_set", f"sys_id={import_set}", ("state",), "lookup", self._client.policy, Tally())
             over = [text(each, "state") for each in (yield from asked)]
             said = f"import set {import_set} of {self._table}: {len(staged)} of {len(pending)} rows, {over[:1]}"
-            if over[:1] == ["cancelled"]:
-                raise InstanceUnavailable(f"{said}: it was cancelled on the instance", hint="reprocess the set")
+            looks += over[:1] != ["loading"] and over[:1] != ["loaded"]
+            if over[:1] == ["cancelled"] or looks > _LOOKS:
+                self._journal.noted({"first": pending[0].number, "import_set": ""})  # the next run posts them again
+                hint = "look for an active transform map there; resumed, the rows are posted again"
+                raise InstanceUnavailable(f"{said}: not all rows were transformed", hint=hint)
             waited = yield from pause(self._client.policy, waited, f"{said}: it is not transformed")
 
     def _must_be_understood(self, pending: Sequence[Row], staged: Sequence[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -19,6 +19,7 @@ from snow_assets.imports.contract import CLEARED, MAPPED, MappedSet, RowState
 Key: TypeAlias = tuple[str, ...]
 _CLEARS: Final = "NULL"
 _LONGEST: Final = 200  # characters of a comment
+_MOST_TEXT: Final = 2_000_000  # characters in one request: instances take bodies of 10 MB
 _NO_FIELDS: Final = frozenset({*MAPPED.names, CLEARED})
 
 
@@ -44,6 +45,21 @@ class Outcome:
     def as_list(self) -> list[Any]:
         """Plain JSON."""
         return [self.number, self.state, self.comment, self.code, self.sys_id]
+
+
+def pieces(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """The rows in lists that each fit into one request; where a list begins, all that follows is cut the same."""
+    kept: list[Row] = []
+    size = 0
+    for row in rows:
+        length = sum(len(value or "") + 100 for value in row.values.values())
+        if kept and size + length > _MOST_TEXT:
+            yield kept
+            kept, size = [], 0
+        kept.append(row)
+        size += length
+    if kept:
+        yield kept
 
 
 def failed(row: Row, comment: str, code: int) -> Outcome:

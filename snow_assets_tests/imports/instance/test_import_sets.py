@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from snow_assets.errors import ConfigError, InstanceUnavailable
+from snow_assets.errors import ConfigError, CredentialsError, InstanceUnavailable
+from snow_assets.imports.targets import instance_values
 from snow_assets.imports.targets.instance_multiple import InsertMultipleWay
 from snow_assets.simulator import Knobs, Simulator, SimulatorServer
 from snow_assets_tests.imports.instance.bench import Bench, Values, declared
@@ -31,6 +32,10 @@ def bench(request: pytest.FixtureRequest, server: SimulatorServer, tmp_path: Pat
     server.faults.clear()
     server.sim.knobs = Knobs()
     return Bench(server, tmp_path, declared(request.param, staging="imp_thing", coalesce="key"))
+
+
+def row(key: str, text: str = "text") -> Values:
+    return {"key": key, "text": text}
 
 
 def rows(prefix: str) -> list[Values]:
@@ -97,3 +102,50 @@ def test_a_domain_is_handed_on(bench: Bench, tmp_path: Path) -> None:
     config = declared(bench.config.target.servicenow or "", staging="imp_thing", coalesce="key", domain="d" * 32)
     Bench(bench.server, tmp_path / "domain", config).apply({"key": "dom", "text": "one", "caller": None})
     assert {row["sys_domain"] for row in bench.records("imp_thing") if row.get("key") == "dom"} == {"d" * 32}
+
+
+@pytest.mark.parametrize("bench", ["insert_multiple"], indirect=True)
+def test_rows_that_an_import_set_lost_on_the_instance_are_posted_again(bench: Bench) -> None:
+    sim = bench.server.sim
+    sim.knobs.hold_transforms = True
+    bench.settings = {"max_wait": 0.0}
+    mapped = bench.mapped(list(enumerate([row("l1"), row("l2"), row("l3")], 1)))
+    with bench.target() as target, pytest.raises(InstanceUnavailable, match="is not transformed"):
+        target.apply(mapped)
+    sim.delete("imp_thing", next(each["sys_id"] for each in sim.rows("imp_thing") if each.get("key") == "l2"))
+    sim.knobs.hold_transforms = False
+    sim.finish_imports()
+    bench.settings = {}
+    with bench.target() as target, pytest.raises(InstanceUnavailable, match="2 of 3 rows"):
+        target.apply(mapped)
+    with bench.target() as target:
+        assert target.apply(mapped).counters.accounted == 3
+    one_each = {key: len(found) for key, found in bench.by_key().items() if key in ("l1", "l2", "l3")}
+    assert one_each == {"l1": 1, "l2": 1, "l3": 1}
+
+
+@pytest.mark.parametrize("bench", ["insert_multiple"], indirect=True)
+def test_a_set_is_taken_up_although_the_instance_removed_the_import_set_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InsertMultipleWay, "chunk", 2)
+    mapped = bench.mapped(list(enumerate([row(f"g{number}") for number in range(4)], 1)))
+    bench.server.faults.add({"kind": "unauthorized_401", "write": True, "committed": False, "after": 1})
+    with bench.target() as target, pytest.raises(CredentialsError):
+        target.apply(mapped)
+    bench.server.faults.clear()
+    for table in ("imp_thing", "sys_import_set"):
+        for each in bench.server.sim.rows(table):
+            bench.server.sim.delete(table, each["sys_id"])
+    with bench.target() as target:
+        assert target.apply(mapped).counters.inserts == 4
+
+
+@pytest.mark.parametrize("bench", ["insert_multiple"], indirect=True)
+def test_rows_too_large_for_one_request_go_in_several(bench: Bench) -> None:
+    bench.server.sim.knobs.max_content_length = 1_000
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(instance_values, "_MOST_TEXT", 900)
+        counters, lines = bench.apply(*[row(f"w{number}", "x" * 200) for number in range(6)], row("w9", "x" * 2_000))
+    assert (counters.inserts, counters.errors) == (6, 1)
+    assert "large REST payload" in lines[-1]["sys_import_state_comment"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from snow_assets.errors import ConfigError, CredentialsError, ForbiddenError, In
 from snow_assets.imports.contract import CLEARED, SCRIPT_ERROR
 from snow_assets.imports.targets import instance_lookup
 from snow_assets.imports.targets.instance_journal import Journal
-from snow_assets.simulator import Knobs, Simulator, SimulatorServer
+from snow_assets.simulator import HiddenRows, Knobs, Simulator, SimulatorServer
 from snow_assets_tests.imports.instance.bench import Bench, Values, dealt, declared, expected, some_rows
 
 
@@ -280,3 +281,16 @@ def test_a_set_that_died_leaves_the_last_version_of_a_key(bench: Bench, monkeypa
     with bench.target() as target:
         target.apply(mapped)
     assert [each["short_description"] for each in bench.by_key()["a"]] == ["new"]
+
+
+def test_records_that_the_account_may_not_read_are_not_taken_for_missing_ones(bench: Bench) -> None:
+    fields = pa.schema([pa.field("number", pa.string())])
+    knobs = bench.server.sim.knobs
+    for hiding in ({"denied_tables": {"incident"}}, {"hidden_rows": [HiddenRows("incident", fraction=1.0)]}):
+        bench.server.sim.knobs = replace(knobs, **hiding)
+        with bench.target() as target, pytest.raises(ForbiddenError, match="sees none of"):
+            target.check(fields)
+    bench.server.sim.knobs = knobs
+    empty = Bench(bench.server, bench.root, declared(table="change_task"))
+    with empty.target() as target:
+        target.check(fields)  # nothing is hidden of a table without records
