@@ -95,15 +95,17 @@ def _expression(sql: str) -> Callable[[pa.Table], pa.Array]:
     def keys(rows: pa.Table) -> pa.Array:
         try:
             connection.register("staging", rows)
-            found = _selected(connection, f"SELECT CAST(({sql}) AS VARCHAR) AS key FROM staging")  # noqa: S608
+            found = _selected(connection, f"SELECT sys_import_row, CAST((\n{sql}\n) AS VARCHAR) AS key FROM staging")  # noqa: S608
         except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
-            hint = "write an expression over the columns of the source"
+            hint = "write an expression of each row over the columns of the source, no aggregate"
+            reason = "gives no key for each row" if "GROUP BY" in str(error) else str(error).splitlines()[0]
             raise ConfigError(reason, key="partition.key.sql", value=sql, hint=hint) from error
         if found.num_rows != rows.num_rows:
-            hint = "write an expression of each row, no aggregate"
+            hint = "write an expression of each row"
             raise ConfigError("gives no key for each row", key="partition.key.sql", value=sql, hint=hint)
-        return _text(found.column(0))
+        if found.column(0) != rows.column("sys_import_row"):  # a window or a subquery may leave them in another order
+            found = found.sort_by("sys_import_row")
+        return _text(found.column(1))
 
     return keys
 
@@ -117,7 +119,11 @@ def _function(name: str, import_name: str) -> Callable[[pa.Table], pa.Array]:
     function = load_function(name, f"imports.{import_name}.partition.key.python")
 
     def keys(rows: pa.Table) -> pa.Array:
-        return _text(pa.array([_key(function, name, row) for row in rows.to_pylist()], pa.large_string()))
+        found = [_key(function, name, row) for row in rows.to_pylist()]
+        try:
+            return _text(pa.array(found, pa.large_string()))
+        except UnicodeEncodeError as error:
+            raise ConfigError("returns half a surrogate pair", key="partition.key.python", value=name) from error
 
     return keys
 
@@ -129,4 +135,7 @@ def _key(function: Callable[..., Any], name: str, row: dict[str, Any]) -> str | 
         reason = f"raises in row {row['sys_import_row']}: {said(error)}"
         hint = "a key function takes a row as a dictionary and returns its key"
         raise ConfigError(reason, key="partition.key.python", value=name, hint=hint) from error
+    if all(getattr(type(key), each) is getattr(object, each) for each in ("__str__", "__repr__")):
+        hint = "its text would be its address: return a text, a number or a tuple of such"
+        raise ConfigError(f"returns a {type(key).__name__}", key="partition.key.python", value=name, hint=hint)
     return None if key is None else str(key)

@@ -92,12 +92,24 @@ def test_a_key_may_be_an_expression_or_a_function(imports: Imports, tmp_path: Pa
     assert sorted(map(len, found[0].values())) in ([6, 6, 6], [6, 12], [18])
 
 
+def test_keys_stay_with_their_rows_whatever_order_an_expression_works_in(imports: Imports) -> None:
+    rows = [(f"k{number}", str(number * 7 % 5)) for number in range(2_000)]
+    window = "name || max(name) OVER (PARTITION BY name) -- the name twice"
+    config = imports.declare("people", rows, partition={"key": {"sql": window}})
+    with imports.open() as workspace:
+        sets = staged(workspace, config)
+    names = [{row["name"] for row in rows} for rows in sets.values()]
+    assert sorted(name for each in names for name in each) == list("01234")  # each in one set
+
+
 @pytest.mark.parametrize(
     ("key", "said"),
     [
         ("idd", r"partition.key.*'idd'.*no such column.*did you mean 'id'"),
         ({"sql": "lower(idd)"}, r"partition.key.sql 'lower\(idd\)': Binder Error"),
         ({"sql": "count(*)"}, r"gives no key for each row"),
+        ({"sql": "unnest([1, 2])"}, r"gives no key for each row"),
+        ({"python": "builtins:iter"}, r"partition.key.python 'builtins:iter': returns a dict_keyiterator"),
         ({"python": "keys.py:none"}, r"partition.key.python 'keys.py': cannot be read"),
         ({"python": "operator:truediv"}, r"partition.key.python 'operator:truediv': raises in row 1: TypeError"),
     ],
