@@ -66,11 +66,7 @@ class Books:
             for old in queries.find_loads(connection, config.name, LOADS.c.state.in_(OPEN_LOADS)):
                 if old.state == "loaded" and not new:
                     raise queries.unfinished(old)
-                working = [
-                    each for each in queries.find_sets(connection, old) if each.job and each.job.state == "running"
-                ]
-                if any(alive(old, each.set_no) for each in working):
-                    raise queries.worked_on(old)
+                _refuse_live(old, queries.find_sets(connection, old), alive)
                 why = "the load died" if old.state == "loading" else "given up for a new load"
                 queries.cancel(connection, old, why)
             newest = connection.execute(
@@ -97,6 +93,12 @@ class Books:
                 )
             )
             return queries.find_load(connection, found)
+
+    def check_idle(self, name: str, alive: Alive) -> None:
+        """Raise ``LoadUnfinished`` where somebody is ``alive`` at a set of an unfinished load of the import."""
+        for load in self.loads(name):
+            if load.is_open:
+                _refuse_live(load, self.sets(load), alive)
 
     def add_set(self, load: LoadRecord, set_no: int, rows: int) -> SetRecord:
         """An import set is staged: it is ``loaded``, and a job waits for it."""
@@ -135,11 +137,14 @@ class Books:
             queries.cancel(connection, load, error, state)
             return queries.find_load(connection, load.number)
 
-    def finish(self, load: LoadRecord, state: str, error: str = "") -> LoadRecord:
-        """The load is ``processed``, or in ``error``."""
+    def finish(self, load: LoadRecord, state: str, error: str = "", seen: list[SetRecord] | None = None) -> LoadRecord:
+        """The load is ``processed``, or in ``error``: unless its import sets are no longer as they were ``seen``."""
         with self.database.write() as connection:
+            if seen is not None and queries.find_sets(connection, load) != seen:
+                return queries.find_load(connection, load.number)
             values = {"state": state, "error": error or None, "completed": now()}
-            connection.execute(update(LOADS).where(LOADS.c.number == load.number).values(**values))
+            own = LOADS.c.number == load.number, LOADS.c.state == "loaded"
+            connection.execute(update(LOADS).where(*own).values(**values))
             return queries.find_load(connection, load.number)
 
     def load(self, name: str, load_id: str | None = None) -> LoadRecord | None:
@@ -275,9 +280,18 @@ class Books:
     def reopen(self, load: LoadRecord, set_nos: Iterable[int] | None = None, *, reprocess: bool = False) -> LoadRecord:
         """Make the load ready for another go: it is ``loaded`` again, and somebody else will be its last.
 
-        ``reprocess`` gives each of the sets a new job of that type; the others keep theirs.
+        ``reprocess`` gives each of the sets a new job of that type; the others keep theirs. To be resumed, a load is
+        opened where it ended in error, and left as it is where somebody else was faster.
+
+        Raises:
+            LoadUnfinished: it is to be reprocessed, and somebody else has opened it meanwhile.
         """
         with self.database.write() as connection:
+            current = queries.find_load(connection, load.number)
+            if reprocess and current.is_open:
+                raise queries.unfinished(current)
+            if not reprocess and current.state != "error":
+                return current
             chosen = None if set_nos is None else set(set_nos)
             for record in queries.find_sets(connection, load) if reprocess else ():
                 if chosen is None or record.set_no in chosen:
@@ -285,3 +299,8 @@ class Books:
             values = {"state": "loaded", "last_job": None, "error": None, "completed": None}
             connection.execute(update(LOADS).where(LOADS.c.number == load.number).values(**values))
             return queries.find_load(connection, load.number)
+
+
+def _refuse_live(load: LoadRecord, sets: Iterable[SetRecord], alive: Alive) -> None:
+    if any(alive(load, each.set_no) for each in sets if each.job and each.job.state == "running"):
+        raise queries.worked_on(load)

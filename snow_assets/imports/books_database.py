@@ -23,6 +23,7 @@ WAIT: Final = 120.0  # seconds for another writer, whose transactions last some 
 WRITERS: Final = 0x534E4F57  # the advisory lock of whoever writes to the books in PostgreSQL
 _DIGITS: Final = 7
 _PAUSE: Final = 0.01  # seconds
+_BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Database:
@@ -38,6 +39,11 @@ class Database:
     def is_postgresql(self) -> bool:
         """Whether several machines may share them."""
         return self._url is not None
+
+    @property
+    def folder(self) -> Path:
+        """Of all imports: locks are named from there."""
+        return self._file.parent
 
     @property
     def place(self) -> str:
@@ -139,8 +145,8 @@ def _prepare(connection: Any, _record: Any) -> None:
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:  # another process is at it: SQLite does not wait here
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:  # another process is at it: SQLite does not wait here
+            if time.monotonic() > deadline or error.sqlite_errorcode & 0xFF not in _BUSY:
                 raise
             time.sleep(_PAUSE)
 

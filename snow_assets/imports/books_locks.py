@@ -73,7 +73,7 @@ def _file(path: Path) -> Iterator[None]:
 @contextmanager
 def _session(database: Database, path: Path) -> Iterator[None]:
     # Machines may have the folder at different places: the import, the load and the set are what counts.
-    digest = hashlib.sha256("/".join(path.parts[-3:]).encode()).digest()
+    digest = hashlib.sha256(path.relative_to(database.folder).as_posix().encode()).digest()
     key = {"key": int.from_bytes(digest[:8], signed=True)}
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         _wait(connection, key, path)

@@ -103,8 +103,8 @@ class Taken:
 def load_of_row(row: Any) -> LoadRecord:
     """From a row of the table."""
     return LoadRecord(
-        row.number, row.scheduled_import, row.load_id, row.sys_id, row.table_name, row.partition, row.state, row.sys_domain,
-        row.execution_context, row.definition, row.staged, row.rejected, row.last_job, row.error or "",
+        row.number, row.scheduled_import, row.load_id, row.sys_id, row.table_name, row.partition, row.state,
+        row.sys_domain, row.execution_context, row.definition, row.staged, row.rejected, row.last_job, row.error or "",
         row.sys_created_on, row.load_completed, row.completed,
     )  # fmt: skip
 

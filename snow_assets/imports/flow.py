@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from snow_assets.config_imports import ImportConfig
-from snow_assets.errors import ConfigError, ImportFailed, SnowError
+from snow_assets.errors import ConfigError, ImportFailed
 from snow_assets.imports import hierarchy
 from snow_assets.imports.books_queries import check_open, unfinished
 from snow_assets.imports.books_records import OPEN_JOBS, JobType, LoadRecord, SetRecord
@@ -62,16 +62,23 @@ def transform(
     check_domain(config, load)
     check_open(load)
     sets = workspace.books.sets(load)
-    chosen = None if set_nos is None else set(set_nos)
-    unknown = sorted((chosen or set()) - {each.set_no for each in sets})
-    if unknown:
-        raise ConfigError("has no such import set", key="set", value=f"{config.name}/{load_id}/{unknown[0]:04d}")
+    chosen = _chosen(load, sets, set_nos)
     wanted = [each for each in sets if (_is_open(each) if chosen is None else each.set_no in chosen)]
     transformer = Transformer(config, workspace, load, type=type, worker=worker)
     for outcome in transform_sets(transformer, wanted, config.workers):
         if on_done is not None:
             on_done(outcome)
         yield outcome
+
+
+def _chosen(load: LoadRecord, sets: list[SetRecord], set_nos: Iterable[int] | None) -> set[int] | None:
+    chosen = None if set_nos is None else set(set_nos)
+    unknown = sorted((chosen or set()) - {each.set_no for each in sets})
+    if unknown:
+        place = f"{load.name}/{load.load_id}/{unknown[0]:04d}"
+        hint = f"it has {len(sets)}: snow-assets imports status {load.name}"
+        raise ConfigError("has no such import set", key="set", value=place, hint=hint)
+    return chosen
 
 
 def _is_open(record: SetRecord) -> bool:
@@ -100,7 +107,9 @@ def finish(config: ImportConfig, workspace: Workspace, load_id: str) -> Finished
     counters = counted(sets)
     error = "; ".join([*wrong, *(f"import set {key}: {why}" for key, why in failed.items())])
     if load.state == "loaded":
-        load = workspace.books.finish(load, "error" if error else "processed", error)
+        load = workspace.books.finish(load, "error" if error else "processed", error, sets)
+        if load.is_open:  # somebody was at it meanwhile
+            return finish(config, workspace, load_id)
     released = None
     if load.context:
         job = load.last_job or workspace.books.last_ended(load)
@@ -181,18 +190,9 @@ def _run_one(
     workspace: Workspace, config: ImportConfig, context: str | None, new: bool, on_progress: OnProgress | None
 ) -> Finished:
     tell = _Teller(config, on_progress)
-    try:
+    with hierarchy.chain_stopped(workspace.books, config, context):
         load = _stage_and_transform(workspace, config, context, new, tell)
-    except SnowError as error:
-        if context is not None:
-            _stopped(workspace, config, context)
-        raise error
     return tell.finished(finish(config, workspace, load.load_id))
-
-
-def _stopped(workspace: Workspace, config: ImportConfig, context: str) -> None:
-    """Its staging failed: the chain ends here."""
-    hierarchy.release(workspace.books, context, config.name, failed=True, stop=True, job=None)
 
 
 def _stage_and_transform(
@@ -291,6 +291,7 @@ def _go_on(
     set_nos: Iterable[int] | None,
     on_progress: OnProgress | None,
 ) -> Finished:
+    set_nos = _chosen(load, workspace.books.sets(load), set_nos)
     if load.state == "error":
         load = reopen_to_resume(workspace, load)
     if load.state == "loaded":
@@ -300,6 +301,7 @@ def _go_on(
 
 def reopen_to_resume(workspace: Workspace, load: LoadRecord) -> LoadRecord:
     """Make a load that ended in error ready for its sets that failed; `transform` then runs them."""
+    check_domain(workspace.config(load.name), load)
     taken_up = bool(load.context) and hierarchy.reopen(workspace.books, load.context or "", load.name)
     opened = workspace.books.reopen(load)
     if taken_up:
@@ -334,11 +336,11 @@ def reopen_to_reprocess(workspace: Workspace, load: LoadRecord, set_nos: Iterabl
     if load.state in ("loading", "loaded"):
         raise unfinished(load)
     sets = workspace.books.sets(load)
-    chosen = [each.set_no for each in sets] if set_nos is None else sorted(set(set_nos))
+    check_domain(workspace.config(load.name), load)
+    asked = _chosen(load, sets, set_nos)
+    chosen = [each.set_no for each in sets] if asked is None else sorted(asked)
     place = f"{load.name}/{load.load_id}"
     for set_no in chosen:
-        if set_no not in [each.set_no for each in sets]:
-            raise ConfigError("has no such import set", key="set", value=f"{place}/{set_no:04d}")
         if not workspace.folder(load).staged(set_no).exists():
             hint = f"it is no longer kept; load anew: snow-assets imports run {load.name}"
             raise ConfigError("its staged rows are not there", key="set", value=f"{place}/{set_no:04d}", hint=hint)

@@ -6,17 +6,20 @@ import is released once, when all transformer jobs of the import before it have 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
-from snow_assets.config_imports import ImportSettings
-from snow_assets.errors import LoadUnfinished
+from snow_assets.config_imports import ImportConfig, ImportSettings
+from snow_assets.errors import LoadUnfinished, SnowError
 from snow_assets.imports.books import Books
 from snow_assets.imports.books_database import now, number
 from snow_assets.imports.books_records import LoadRecord
 from snow_assets.imports.tables import CONTEXTS, EXECUTIONS, LOADS, PLANS
 
+CLOSED = ("completed", "error", "cancelled")
 DEAD = ("loading", "cancelled", "error")  # states of a load whose execution may be taken up by another load
 
 
@@ -32,19 +35,41 @@ def enter(books: Books, settings: ImportSettings, name: str, *, new: bool = Fals
         waiting = [each for each in _started_or_released(connection, name) if each.position > 0]
         if waiting:
             return str(waiting[-1].execution_context)
-        running = select(CONTEXTS).where(CONTEXTS.c.scheduled_import == name, CONTEXTS.c.state == "running")
-        for context in connection.execute(running).all():
-            _give_up(connection, context, new=new)
+        for context in connection.execute(_running(name)).all():
+            if not new:
+                _refuse_unfinished(connection, context)
+            _give_up(connection, context)
         return _freeze(connection, settings, name)
+
+
+def check_finished(books: Books, name: str) -> None:
+    """Raise ``LoadUnfinished`` where a hierarchy that began with the import is not finished. It reads only."""
+    if books.database.is_there:
+        with books.database.read() as connection:
+            for context in connection.execute(_running(name)).all():
+                _refuse_unfinished(connection, context)
+
+
+def check_released(books: Books, context: str, name: str) -> None:
+    """Raise ``LoadUnfinished`` where the import may not start in this context."""
+    with books.database.read() as connection:
+        _startable(connection, context, name)
+
+
+def _startable(connection: Connection, context: str, name: str) -> Row[Any]:
+    found = _execution(connection, context, name)
+    if found is not None and found.released is not None and found.state in ("pending", "running"):
+        return found
+    why = "the import before it in the execution plan is not finished"
+    if found is not None and found.state in CLOSED:
+        why = f"its turn in the execution plan is over: {found.state}"
+    raise LoadUnfinished(why, key="import", value=name, hint=f"see execution context {context}")
 
 
 def start(books: Books, context: str, load: LoadRecord) -> None:
     """Note that the import starts with this load. Raises ``LoadUnfinished`` where it has not been released."""
     with books.database.write() as connection:
-        found = _execution(connection, context, load.name)
-        if found is None or found.released is None or found.state not in ("pending", "running"):
-            before = "the import before it in the execution plan is not finished"
-            raise LoadUnfinished(before, key="import", value=load.name, hint=f"see execution context {context}")
+        found = _startable(connection, context, load.name)
         _change(
             connection, found, state="running", concurrent_import_set=load.number, table=load.table_name, started=now()
         )
@@ -65,7 +90,7 @@ def release(books: Books, context: str, name: str, *, failed: bool, stop: bool, 
         if found is None:
             return None
         following = _at(connection, context, found.position + 1)
-        if found.state in ("completed", "error"):
+        if found.state in CLOSED:
             waits = following is not None and following.state == "pending" and following.released is not None
             return str(following.scheduled_import) if waits and following is not None else None
         _change(connection, found, state="error" if failed else "completed", completed=now())
@@ -78,6 +103,22 @@ def release(books: Books, context: str, name: str, *, failed: bool, stop: bool, 
             return None
         _change(connection, following, released=now(), started_by=job)
         return str(following.scheduled_import)
+
+
+@contextmanager
+def chain_stopped(books: Books, config: ImportConfig, context: str | None) -> Iterator[None]:
+    """Where the source of a child cannot be loaded, its execution fails: what follows is cancelled, or goes on.
+
+    Where somebody else is at the child it is theirs to go on.
+    """
+    try:
+        yield
+    except LoadUnfinished:
+        raise
+    except SnowError:
+        if context:
+            release(books, context, config.name, failed=True, stop=config.on_error == "stop", job=None)
+        raise
 
 
 def take_up(books: Books, context: str) -> str | None:
@@ -156,17 +197,27 @@ def _started_or_released(connection: Connection, name: str) -> list[Row[Any]]:
     return [row for row in rows if row.state == "pending" or (row.state == "running" and row.load_state in DEAD)]
 
 
-def _give_up(connection: Connection, context: Row[Any], *, new: bool) -> None:
+def _running(name: str) -> Select[Any]:
+    """The contexts that began with this import and are not finished."""
+    return select(CONTEXTS).where(CONTEXTS.c.scheduled_import == name, CONTEXTS.c.state == "running")
+
+
+def _refuse_unfinished(connection: Connection, context: Row[Any]) -> None:
     root = _at(connection, context.number, 0)
     loads = select(LOADS.c.state).where(LOADS.c.number == root.concurrent_import_set) if root is not None else None
     state = connection.execute(loads).scalar() if loads is not None else None
     barely = root is None or root.state == "pending" or (root.state == "running" and state in DEAD)
-    if not (new or barely):
+    if not barely:
         name, up_to = context.scheduled_import, context.next_import or "its last import"
-        hint = f"snow-assets imports resume {name} goes on with it; imports run {name} --new gives it up"
+        begun = [each for each in _executions(connection, context.number) if each.state == "running"]
+        at = begun[0].scheduled_import if begun else name
+        hint = f"snow-assets imports resume {at} goes on with it; imports run {name} --new gives it up"
         raise LoadUnfinished(
             f"its hierarchy {context.number} is not finished ({up_to})", key="import", value=name, hint=hint
         )
+
+
+def _give_up(connection: Connection, context: Row[Any]) -> None:
     _cancel_after(connection, context.number, -1)
     _change_context(connection, context.number, state="error", completed=now(), next_import=None, next_position=None)
 
@@ -208,6 +259,11 @@ def _cancel_after(connection: Connection, context: str, position: int) -> None:
 def _execution(connection: Connection, context: str, name: str) -> Row[Any] | None:
     own = (EXECUTIONS.c.execution_context == context) & (EXECUTIONS.c.scheduled_import == name)
     return connection.execute(select(EXECUTIONS).where(own)).first()
+
+
+def _executions(connection: Connection, context: str) -> Sequence[Row[Any]]:
+    own = EXECUTIONS.c.execution_context == context
+    return connection.execute(select(EXECUTIONS).where(own).order_by(EXECUTIONS.c.position)).all()
 
 
 def _at(connection: Connection, context: str, position: int) -> Row[Any] | None:

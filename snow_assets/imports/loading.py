@@ -57,6 +57,10 @@ def stage(
 
 def _started(config: ImportConfig, workspace: Workspace, context: str | None, *, new: bool) -> LoadRecord:
     books = workspace.books
+    if context is not None:
+        hierarchy.check_released(books, context, config.name)
+    elif new:
+        books.check_idle(config.name, workspace.is_worked_on)  # before its hierarchy is given up
     own = context or hierarchy.enter(books, workspace.settings, config.name, new=new)
     try:
         load_id = plan_id_of(datetime.now(UTC))
@@ -102,6 +106,7 @@ def _told(load: LoadRecord, record: SetRecord, on_set: OnSet | None) -> None:
 
 
 def _discard(workspace: Workspace, load: LoadRecord) -> None:
-    """Remove what a load staged of which nothing was applied."""
-    if not any(each.state == "processed" for each in workspace.books.sets(load)):
+    """Remove what a load staged of which nothing was applied, nor is being applied."""
+    sets = workspace.books.sets(load)
+    if not any(each.state == "processed" or workspace.is_worked_on(load, each.set_no) for each in sets):
         discard(workspace.folder(load))
