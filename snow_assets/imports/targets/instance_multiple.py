@@ -6,6 +6,7 @@ order in which they were posted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -92,8 +93,21 @@ class InsertMultipleWay:
             policy = self._client.policy
             by_name = yield from self._takes_names()
             columns = None if by_name else (yield from dictionary.columns(self._table, policy, Tally()))
-            self._keys = {each.name: each.label for each in columns or () if each.label}
+            self._keys = self._labels({each.name: each.label for each in columns or () if each.label})
         return self._keys
+
+    def _labels(self, labels: dict[str, str]) -> dict[str, str]:
+        """Raise ``ConfigError`` where a label is that of two columns: the instance would fill the other one."""
+        times = Counter(labels.values())
+        twice = [name for name in self._setting.shaping.fields if times[labels.get(name, "")] > 1]
+        if twice:
+            raise ConfigError(
+                f"column {twice[0]} of {self._table} has the label {labels[twice[0]]!r}, and so has another",
+                key=f"imports.{self._config.name}.target.servicenow",
+                value="insert_multiple",
+                hint="give it a label of its own, let sys_rest_insert_multiple take names, or take import_set",
+            )
+        return labels
 
     def _takes_names(self) -> Procedure[bool]:
         query = f"source_table={self._table}"

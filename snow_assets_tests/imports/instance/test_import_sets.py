@@ -149,3 +149,12 @@ def test_rows_too_large_for_one_request_go_in_several(bench: Bench) -> None:
         counters, lines = bench.apply(*[row(f"w{number}", "x" * 200) for number in range(6)], row("w9", "x" * 2_000))
     assert (counters.inserts, counters.errors) == (6, 1)
     assert "large REST payload" in lines[-1]["sys_import_state_comment"]
+
+
+@pytest.mark.parametrize("bench", ["insert_multiple"], indirect=True)
+def test_a_label_of_two_columns_is_told_before_anything_is_posted(bench: Bench) -> None:
+    bench.server.sim.staging_table("imp_twin", {"key": "Key", "text": "Words", "other": "Words"})
+    twins = Bench(bench.server, bench.root, declared("insert_multiple", staging="imp_twin", coalesce="key"))
+    with pytest.raises(ConfigError, match="label 'Words', and so has another"):
+        twins.apply(row("t1"))
+    assert not bench.server.sim.rows("imp_twin")
