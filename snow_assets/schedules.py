@@ -9,6 +9,7 @@ from snow_assets.assets.import_leases import driver_of
 from snow_assets.assets.keys import ATTACHMENTS_TAG, PullNames, run_tags
 from snow_assets.config import PullConfig
 from snow_assets.config_imports import ImportConfig, ImportSettings
+from snow_assets.errors import LoadUnfinished
 from snow_assets.pulls import lease_holder
 from snow_assets.pulls.attachments import home_of
 from snow_assets.resources import ImportsResource, LandingResource
@@ -70,7 +71,10 @@ def attachments_schedule(
 def import_schedule(
     config: ImportConfig, settings: ImportSettings, imports: ImportsResource, job: dg.ExecutableDefinition
 ) -> dg.ScheduleDefinition | None:
-    """The schedule of the staging job, or ``None`` where the import has none. Loads of one import never overlap."""
+    """The schedule of the staging job, or ``None`` where the import has none.
+
+    Loads of one import never overlap: while a load, or the hierarchy that began with it, is unfinished, a tick says so.
+    """
     if config.schedule is None:
         return None
 
@@ -83,13 +87,20 @@ def import_schedule(
         description=f"Starts import {config.name}; the sensor does the rest, and what follows it.",
     )
     def start() -> dg.RunRequest | dg.SkipReason:
+        from snow_assets.imports import hierarchy  # noqa: PLC0415 - SQLAlchemy is slow to import
+
         with imports.open(settings) as workspace:
             holder = driver_of(workspace, config.name)
             load = workspace.books.load(config.name)
-        if holder:
-            return dg.SkipReason(f"{holder} works on import {config.name}")
-        if load is not None and load.state == "loaded":
-            return dg.SkipReason(f"load {load.load_id} of import {config.name} is not finished")
+            loading = load is not None and load.state == "loading" and workspace.is_loading(config.name)
+            if holder:
+                return dg.SkipReason(f"{holder} works on import {config.name}")
+            if load is not None and (load.state == "loaded" or loading):
+                return dg.SkipReason(f"load {load.load_id} of import {config.name} is not finished")
+            try:
+                hierarchy.check_finished(workspace.books, config.name)
+            except LoadUnfinished as error:
+                return dg.SkipReason(str(error))
         return dg.RunRequest(tags=import_tags(config.name, STAGING))
 
     return start

@@ -305,6 +305,29 @@ def test_sets_of_an_older_load_are_transformed_again_only_when_told(imports: Imp
     assert imports.materialise("people", old, reprocess=True).success
 
 
+def test_a_tick_of_the_schedule_waits_for_the_whole_hierarchy(imports: Imports) -> None:
+    scheduled = HIERARCHY.replace("target: cmn_location", 'target: cmn_location\n    schedule: "0 3 * * *"')
+    imports.declare(scheduled, locations=LOCATIONS, people=PEOPLE)
+
+    def tick() -> str:
+        schedule = imports.definitions.get_repository_def().get_schedule_def("import_locations_schedule")
+        with dg.build_schedule_context(instance=imports.instance) as context:
+            return schedule.evaluate_tick(context).skip_message or "due"
+
+    assert tick() == "due"
+    imports.run("import_locations")
+    assert "is not finished" in tick()
+    for step in (TransformSets, CloseLoad):
+        due = imports.tick()["locations"]
+        assert isinstance(due, step)
+        imports.follow("locations", due)
+    assert "its hierarchy EXEC0000001 is not finished (people)" in tick()  # the load of the root is
+    with imports.workspace() as workspace, workspace.loading("locations"):
+        assert "is not finished" in tick()
+    imports.settle()
+    assert tick() == "due"
+
+
 def test_an_empty_range_fails(imports: Imports) -> None:
     imports.declare(HIERARCHY, locations=LOCATIONS, people=PEOPLE)
     imports.run("import_people")
