@@ -100,7 +100,12 @@ def _raised(error: Exception, key: str, value: object) -> ConfigError:
     return ConfigError(f"raises when it is imported, line {line}: {said(error)}", key=key, value=value)
 
 
+def clean(value: object) -> str:
+    """The text of something, without halves of surrogate pairs, which no file or database takes."""
+    return str(value).encode("utf-8", "replace").decode("utf-8")
+
+
 def said(error: BaseException) -> str:
     """An exception of custom code on one line, cut where it is long."""
-    text = " ".join(str(error).split())
+    text = " ".join(clean(error).split())
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__

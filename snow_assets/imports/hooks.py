@@ -6,16 +6,19 @@ They see rows one at a time, as dicts of the target's fields, and cost what Pyth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import TransformFailed
 from snow_assets.imports.contract import CLEARED, INVALID_VALUE, MAPPED, SCRIPT_ERROR, Counters, Record
-from snow_assets.imports.functions import load_function, said
+from snow_assets.imports.functions import clean, load_function, said
 from snow_assets.imports.transform_bench import workbench
 from snow_assets.imports.transform_context import SetContext
 from snow_assets.pulls.workspace import literal, parquet
@@ -87,35 +90,48 @@ def _called(hook: Callable[..., Any], record: Record, context: SetContext, field
     except Exception as error:  # noqa: BLE001 - whatever it raises is the state of its row
         return "error", f"on_before: {said(error)}", SCRIPT_ERROR
     if answer is False or context.skipped is not None:
-        return "skipped", context.skipped or "skipped by on_before", None
+        return "skipped", clean(context.skipped or "skipped by on_before"), None
+    if isinstance(answer, dict) and answer is not record:
+        return "error", "on_before: returns another row instead of changing the one that it got", SCRIPT_ERROR
     stray = next((name for name in record if name not in fields), None)
     if stray is not None:
-        return "error", f"on_before: sets {stray}, which is no field of the transform", SCRIPT_ERROR
+        return "error", f"on_before: sets {clean(stray)}, which is no field of the transform", SCRIPT_ERROR
     return _UNTOUCHED
 
 
 def _column(field: pa.Field, records: list[Record], states: list[State]) -> pa.Array:
     """The values of a field; one that is not of its type makes its row an error."""
     values = [_value(record.get(field.name)) for record in records]
+    made = _exact(values, field.type)
+    if made is None:
+        made = pa.array([_fitting(i, value, field, states) for i, value in enumerate(values)], field.type)
+    return made
+
+
+def _exact(values: list[object], kind: pa.DataType) -> pa.Array | None:
+    """The values as they are, or None: Arrow would make 2 of 2.5, and a day in 1970 of 5."""
     try:
-        return pa.array(values, field.type)
+        made = pa.array(values, kind)
+        finite = not pa.types.is_floating(kind) or pc.all(pc.is_finite(made)).as_py() is not False
+        return made if finite and made.to_pylist() == values else None
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
-        return pa.array([_fitting(i, value, field, states) for i, value in enumerate(values)], field.type)
+        return None
 
 
 def _value(value: object) -> object:
-    return None if value == "" else value
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        with suppress(OverflowError):  # beyond the year 9999: no value of the field
+            return value.astimezone(UTC).replace(tzinfo=None)
+    return None if isinstance(value, str) and not value else value
 
 
 def _fitting(i: int, value: object, field: pa.Field, states: list[State]) -> object:
-    try:
-        pa.array([value], field.type)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError):
-        if states[i][0] is None:
-            comment = f"{field.name}: on_before sets {repr(value)[:80]}, which is not of type {field.type}"
-            states[i] = ("error", comment, INVALID_VALUE)
-        return None
-    return value
+    if _exact([value], field.type) is not None:
+        return value
+    if states[i][0] is None:
+        comment = f"{field.name}: on_before sets {clean(repr(value))[:80]}, which is not of type {field.type}"
+        states[i] = ("error", comment, INVALID_VALUE)
+    return None
 
 
 def run_after(config: ImportConfig, mapped: Path, rows_file: Path, context: SetContext) -> None:

@@ -75,6 +75,55 @@ def on_before(row, context):
     assert (rows[3]["age"], rows[3]["note"], rows[3]["sys_import_state"]) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("integer", "2.5"),
+        ("integer", "True"),
+        ("date", "datetime(2026, 1, 1, 14, 30)"),
+        ("date", "5"),
+        ("datetime", "5"),
+        ("datetime", "datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-2)))"),
+        ("float", "float('nan')"),
+        ("float", "float('inf')"),
+        ("string", "b'x'"),
+        ("string", "'\\udc80'"),
+    ],
+)
+def test_what_before_sets_is_never_cut_or_bent_to_its_type(tmp_path: Path, kind: str, value: str) -> None:
+    code = f"""
+from datetime import *
+def on_before(row, context):
+    if row["name"] == "Ann":
+        row["age"] = {value}
+"""
+    hooked(tmp_path, code)
+    fields = {"name": "name", "age": {"value": "", "type": kind}}
+    config = declared({"fields": fields, "hooks": {"on_before": f"{tmp_path}/hooks.py:on_before"}})
+    found = mapped(tmp_path, COLUMNS, config)
+    assert outcome(found[0])[:2] == ("error", 400)
+    assert "age: on_before sets" in found[0]["sys_import_state_comment"]
+    assert found[3]["sys_import_state"] is None
+
+
+def test_before_may_say_anything_and_loses_nothing_but_its_row(tmp_path: Path) -> None:
+    code = """
+def on_before(row, context):
+    if row["name"] == "Ann":
+        context.skip(404)
+    elif row["name"] == "Cy":
+        raise ValueError("half \\udc80")
+    elif row["name"] == "Di":
+        return {"name": "Eve"}
+    return row
+"""
+    rows = mapped(tmp_path, COLUMNS, hooked(tmp_path, code, "on_before"))
+    assert outcome(rows[0]) == ("skipped", None, "404")
+    assert outcome(rows[2]) == ("error", 900, "on_before: ValueError: half ?")
+    said = "on_before: returns another row instead of changing the one that it got"
+    assert outcome(rows[3]) == ("error", 900, said)
+
+
 def test_start_comes_first_and_fails_the_set(tmp_path: Path) -> None:
     code = """
 def on_start(context):
