@@ -281,6 +281,9 @@ def resume(
     following = first.released
     if first.ok and following is None and load.context:
         following = hierarchy.take_up(workspace.books, load.context)
+        stopped = hierarchy.stopped_after(workspace.books, load.context, name) if following is None else None
+        if stopped is not None:
+            return [first, *resume(workspace, stopped, on_progress=on_progress)]
     return [first, *_follow(workspace, first, following, on_progress)]
 
 

@@ -137,6 +137,30 @@ def take_up(books: Books, context: str) -> str | None:
         return None
 
 
+def stopped_after(books: Books, context: str, name: str) -> str | None:
+    """The import behind ``name`` in the plan that began and did not end, or whose failure ended the hierarchy."""
+    with books.database.write() as connection:
+        executions = _executions(connection, context)
+        positions = [each.position for each in executions if each.scheduled_import == name]
+        cancelled = any(each.state == "cancelled" for each in executions)
+        states = {"running", "error"} if cancelled else {"running"}
+        behind = [each for each in executions if each.position > min(positions, default=-1) and each.state in states]
+        return str(behind[0].scheduled_import) if behind else None
+
+
+def failed_to_load(books: Books, name: str) -> str | None:
+    """The context in which the newest execution of the import failed before it had a load; it may start there again.
+
+    None where it did not.
+    """
+    with books.database.read() as connection:
+        own = select(EXECUTIONS).where(EXECUTIONS.c.scheduled_import == name)
+        found = connection.execute(own.order_by(EXECUTIONS.c.execution_context.desc())).first()
+    if found is None or found.position == 0 or found.state != "error" or found.concurrent_import_set is not None:
+        return None
+    return str(found.execution_context)
+
+
 def reopen(books: Books, context: str, name: str) -> bool:
     """An import that failed, and stopped what follows, is taken up again: what was cancelled waits again.
 

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,25 @@ def test_a_child_whose_source_is_missing_ends_its_hierarchy_and_goes_on_when_it_
         assert workspace.books.released() == {}
         imports.write("child", numbered(2))
         assert [each.load.name for each in flow.resume(workspace, "root")] == ["root", "child", "grandchild"]
+
+
+@pytest.mark.parametrize("died", [True, False])
+def test_a_hierarchy_that_stopped_below_is_taken_up_where_its_first_import_is_resumed(
+    imports: Imports, tmp_path: Path, died: bool
+) -> None:
+    hooks = tmp_path / "hooks.py"
+    failing = "KeyboardInterrupt" if died else "ValueError('no')"
+    hooks.write_text(f"def start(context):\n    raise {failing}\n")
+    imports.declare("root", numbered(2))
+    transform = {"fields": {"id": "id"}, "hooks": {"on_start": f"{hooks}:start"}}
+    imports.declare("child", numbered(2), parent="root", transform=transform)
+    imports.declare("grandchild", numbered(2), parent="child")
+    with imports.open() as workspace:
+        with pytest.raises(KeyboardInterrupt) if died else nullcontext():
+            flow.run_import(workspace, "root")
+        hooks.write_text("def start(context):\n    pass\n")
+        names = [each.load.name for each in flow.resume(workspace, "root")]
+        assert names == ["root", "child", "grandchild"]
+        states = "SELECT DISTINCT state FROM sys_import_set_execution"
+        assert [row["state"] for row in books_view.query(workspace, states).to_pylist()] == ["completed"]
+        assert [each.load.name for each in flow.resume(workspace, "root")] == ["root"]
