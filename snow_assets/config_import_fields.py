@@ -19,6 +19,23 @@ def check_type(column: str, kept: Iterable[str]) -> None:
         raise ValueError(f"columns names {column}, which the target keeps by itself")
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Raise ``ValueError`` for names that no two fields of one table can have: DuckDB would rename one in silence."""
+    seen: dict[str, str] = {}
+    for name in names:
+        lower = name.lower()
+        if not name.strip():
+            raise ValueError("has a field without a name")
+        if lower.startswith("sys_import_") or lower == "sys_row_error":
+            raise ValueError(f"sets {name}, a name that imports keep for themselves")
+        if lower in seen:
+            twin = seen[lower]
+            raise ValueError(
+                f"sets {name} twice" if twin == name else f"sets {twin} and {name}, differing by case only"
+            )
+        seen[lower] = name
+
+
 class ReferenceConfig(Section):
     """A value that names a record of another table of the target: ``by`` finds it, ``value`` is what is stored.
 
@@ -103,6 +120,7 @@ class TransformConfig(Section):
     def _check_one(self) -> TransformConfig:
         if sum(each is not None for each in (self.fields, self.sql, self.python)) > 1:
             raise ValueError("has two ways: keep one of fields, sql and python")
+        check_names(self.fields or ())
         return self
 
 

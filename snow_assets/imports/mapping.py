@@ -25,7 +25,7 @@ from snow_assets.imports.mapping_fields import MappedField, fields_of, projectio
 from snow_assets.imports.mapping_types import ARROW, WORDS, kind_of, typed
 from snow_assets.imports.transform_bench import DROPPED, reason, workbench
 from snow_assets.imports.transform_context import SetContext
-from snow_assets.imports.transformed import select_of, transformed
+from snow_assets.imports.transformed import check_selected, select_of, transformed
 from snow_assets.pulls.workspace import literal, parquet
 
 _BATCH = 20_000  # rows that hooks see at a time as Python objects
@@ -71,6 +71,7 @@ def check_transform(config: ImportConfig, schema: pa.Schema) -> None:
         _view(connection, "staging", empty)
         if config.transform.sql:
             _tried(connection, f"SELECT sys_import_row FROM ({select_of(config)}) LIMIT 0", "transform.sql")  # noqa: S608
+            check_selected(connection, config)
         elif not config.transform.python:
             mapped_fields(connection, config, "staging")
 

@@ -48,9 +48,11 @@ class _Batches:
 
     def _same(self, made: pa.Table) -> pa.Table:
         """The table with the columns of the first batch, for all go to one file."""
-        twice = [name for name, number in Counter(made.column_names).items() if number > 1]
+        seen = Counter(name.lower() for name in made.column_names)
+        twice = [name for name in made.column_names if seen[name.lower()] > 1]
         if twice:
-            raise self._failed(f"returns the column {twice[0]} twice")
+            how = "twice" if twice.count(twice[0]) > 1 else f"and {twice[1]}, which differ by case only"
+            raise self._failed(f"returns the column {twice[0]} {how}")
         if self.schema is None:
             fields = [pa.field(each.name, _plain(each.type)) for each in made.schema if each.name != _KEY]
             self.schema = pa.schema([pa.field(_KEY, pa.int64()), *fields])

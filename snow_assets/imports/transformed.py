@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
+from snow_assets.config_import_fields import check_names
 from snow_assets.config_imports import ImportConfig
-from snow_assets.errors import TransformFailed
+from snow_assets.errors import ConfigError, TransformFailed
+from snow_assets.imports.contract import STAGED
 from snow_assets.imports.python_transform import python_transform
 from snow_assets.imports.transform_bench import DROPPED, reason
 from snow_assets.imports.transform_context import SetContext
 from snow_assets.pulls.workspace import literal, parquet
+
+_OWN: Final = {*STAGED.names, DROPPED}  # what a SELECT may hand on of what is ours
 
 
 def transformed(
@@ -27,6 +32,7 @@ def transformed(
         return out
     made = folder / "selected.parquet"
     try:
+        check_selected(connection, config)
         connection.execute(f"COPY ({select_of(config)}) TO {literal(str(made))} (FORMAT parquet)")
     except duckdb.Error as error:
         raise _failed(context, f"fails: {reason(error)}") from error
@@ -44,6 +50,15 @@ def transformed(
         ) TO {literal(str(out))} (FORMAT parquet)
     """)  # noqa: S608
     return out
+
+
+def check_selected(connection: duckdb.DuckDBPyConnection, config: ImportConfig) -> None:
+    """Raise ``ConfigError`` where two columns of the declared SELECT differ by case only, or are one twice."""
+    names = [str(row[0]) for row in connection.execute(f"DESCRIBE ({select_of(config)})").fetchall()]
+    try:
+        check_names([name for name in names if name not in _OWN])
+    except ValueError as error:
+        raise ConfigError(str(error), key=f"imports.{config.name}.transform.sql") from None
 
 
 def select_of(config: ImportConfig) -> str:

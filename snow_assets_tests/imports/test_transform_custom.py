@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from snow_assets.config_imports import ImportConfig
 from snow_assets.errors import ConfigError, TransformFailed
@@ -27,6 +28,21 @@ def python(folder: Path, body: str) -> ImportConfig:
     path = folder / "code.py"
     path.write_text(f"import pyarrow as pa\nimport pyarrow.compute as pc\n\n\n{body}", encoding="utf-8")
     return declared({"python": f"{path}:transform"})
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [("n, name AS N", "n and N, differing"), ("n, name AS n", "n twice"), ("n AS sys_row_error", "sets sys_row_error")],
+)
+def test_fields_that_duckdb_would_rename_are_refused(tmp_path: Path, columns: str, told: str) -> None:
+    config = declared({"sql": f"SELECT sys_import_row, {columns} FROM staging"})
+    with pytest.raises(ConfigError, match=told):
+        check_transform(config, pa.schema([*STAGED, ("name", pa.string()), ("n", pa.string())]))
+    with pytest.raises(ConfigError, match=told):
+        mapped(tmp_path, COLUMNS, config)
+    for fields in ({"n": "n", "N": "name"}, {"sys_import_state": "n"}, {" ": "n"}):
+        with pytest.raises(ValidationError, match=r"differing by case|keep for themselves|without a name"):
+            declared({"fields": fields})
 
 
 def test_sql_hands_on_columns_with_types_and_what_it_leaves_out_is_skipped(tmp_path: Path) -> None:
@@ -93,6 +109,7 @@ BROKEN = {
     "return batch.set_column(0, 'sys_import_row', pa.array([7, 8, 9, 10]))": "returns row 7, which is not in the batch",
     "return batch.set_column(0, 'sys_import_row', pa.array([1, 2, None, 3]))": "returns rows without sys_import_row",
     "return batch.append_column('name', batch['n'])": "returns the column name twice",
+    "return batch.append_column('Name', batch['n'])": "returns the column name and Name, which differ by case only",
 }
 
 
