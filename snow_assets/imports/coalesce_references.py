@@ -164,22 +164,37 @@ def _create(
     prefix = literal(f"{reference.table}/{domain or ''}/{reference.by}/")
     before = created.get((reference.table, reference.by))
     name = before.records if before else f"{_CREATED}{field.column}"
+    made = _new_sys_ids(writer, reference.table, found, f"md5({prefix} || named)", now)
     moment = {"sys_created_on": now, "sys_updated_on": now, "sys_mod_count": "0", "sys_domain": literal(domain or "")}
     kept = {column: value for column, value in moment.items() if column in shape.columns and column != reference.by}
-    columns = {"sys_id": f"md5({prefix} || named)", reference.by: "shown", **kept}
+    columns = {"sys_id": "made", reference.by: "shown", **kept}
     typed = ", ".join(
         f"CAST({value} AS {shape.columns[column].type}) AS {quoted(column)}" for column, value in columns.items()
     )
     live = f"SELECT {_key(config, text)} FROM {ROWS_TABLE} WHERE state IS NULL AND {text} IS NOT NULL"  # noqa: S608
-    select = f"SELECT {typed} FROM {found} WHERE NOT there AND named IN ({live})"  # noqa: S608
+    select = f"SELECT {typed} FROM {found} JOIN {made} USING (named) WHERE named IN ({live})"  # noqa: S608
     if before:
-        select += f" AND md5({prefix} || named) NOT IN (SELECT sys_id FROM {name})"  # noqa: S608
+        select += f" AND made NOT IN (SELECT sys_id FROM {name})"  # noqa: S608
         writer.bench.execute(f"INSERT INTO {name} BY NAME {select}")
     else:
         writer.bench.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {select}")
-    value = f"md5({prefix} || named)" if reference.value == "sys_id" else "shown"
-    writer.bench.execute(f"UPDATE {found} SET value = {value} WHERE NOT there")  # noqa: S608
+    value = "made" if reference.value == "sys_id" else "shown"
+    writer.bench.execute(f"UPDATE {found} SET value = {value} FROM {made} m WHERE {found}.named = m.named")  # noqa: S608
     return Created(reference.table, name)
+
+
+def _new_sys_ids(writer: Writer, table: str, found: str, usual: str, now: str) -> str:
+    """``snow_made``: the sys_id that each missing record gets; another one where a record that was renamed has it."""
+    ids = f"SELECT row_number() OVER () AS snow_k, named, {usual} AS key_1 FROM {found} WHERE NOT there"  # noqa: S608
+    writer.bench.execute(f"CREATE OR REPLACE TEMP TABLE snow_usual AS {ids}")
+    writer.match(Match(table, "snow_usual", [KeyColumn("sys_id", text=True)], (), None, "snow_had"))
+    other = f"md5(key_1 || CAST({now} AS VARCHAR))"
+    writer.bench.execute(
+        "CREATE OR REPLACE TEMP TABLE snow_made AS "  # noqa: S608
+        f"SELECT named, CASE WHEN h.snow_k IS NULL THEN key_1 ELSE {other} END AS made "
+        "FROM snow_usual LEFT JOIN snow_had h USING (snow_k)"
+    )
+    return "snow_made"
 
 
 def _replace(

@@ -35,6 +35,17 @@ def test_a_second_load_updates_ignores_and_inserts(postgres: Database, tmp_path:
     assert postgres.run("SELECT name FROM people ORDER BY 1") == [("Anna",), ("Bob",), ("Cid",)]
 
 
+def test_a_record_that_was_made_for_a_reference_may_be_renamed(postgres: Database, tmp_path: Path) -> None:
+    site = {"source": "name", "reference": {"table": "sites", "by": "name", "on_missing": "create"}}
+    config = people(transform={"fields": {"email": "email", "name": site}})
+    apply(config, postgres.url, mapped(tmp_path, [{"email": "a@x", "name": "Oslo"}]))
+    postgres.run("UPDATE sites SET name = 'Kristiania'")
+    rows = [{"email": "b@x", "name": "Oslo"}, {"email": "c@x", "name": "OSLO"}]
+    assert apply(config, postgres.url, mapped(tmp_path, rows, load_id="20261122T020000Z")) == Counters(2, inserts=2)
+    told = "SELECT email, s.name FROM people p JOIN sites s ON s.sys_id = p.name ORDER BY email"
+    assert postgres.run(told) == [("a@x", "Kristiania"), ("b@x", "Oslo"), ("c@x", "Oslo")]
+
+
 def test_a_set_is_applied_once(postgres: Database, tmp_path: Path) -> None:
     first = mapped(tmp_path, [{"email": "a@x", "name": "Ann"}])
     assert apply(people(), postgres.url, first) == Counters(1, inserts=1)

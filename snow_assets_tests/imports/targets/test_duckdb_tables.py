@@ -131,6 +131,23 @@ def test_references_are_looked_up_within_the_domain(tmp_path: Path, missing: str
     assert sets.run("SELECT count(*) FROM sites") == [(4 if missing == "create" else 3,)]
 
 
+def test_a_record_that_was_made_for_a_reference_may_be_renamed(tmp_path: Path) -> None:
+    site = {"source": "site", "reference": {"table": "sites", "by": "name", "on_missing": "create"}}
+    fields = {"email": "email", "site": site, "also": {**site, "source": "also"}}
+    sets = Sets(tmp_path, an_import(coalesce="email", transform={"fields": fields}))
+    sets.apply({"email": "a@x", "site": "Oslo", "also": None})
+    sets.run("UPDATE sites SET name = 'Kristiania'")
+    applied, _ = sets.apply({"email": "b@x", "site": "Oslo", "also": "oslo"}, {"email": "c@x", "site": "OSLO"})
+    assert applied.counters.inserts == 2
+    joined = "people p JOIN sites s ON s.sys_id = site LEFT JOIN sites a ON a.sys_id = also"
+    assert sets.run(f"SELECT email, s.name, a.name FROM {joined} ORDER BY email") == [
+        ("a@x", "Kristiania", None),
+        ("b@x", "Oslo", "Oslo"),
+        ("c@x", "Oslo", None),
+    ]
+    assert sets.run("SELECT count(*) FROM sites") == [(2,)]
+
+
 def test_a_row_may_empty_fields_that_are_not_text(tmp_path: Path) -> None:
     types = {"age": pa.int64(), "sys_import_cleared": pa.list_(pa.string())}
     sets = Sets(tmp_path, an_import(coalesce="email"), types)
