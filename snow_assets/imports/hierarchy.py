@@ -139,7 +139,7 @@ def take_up(books: Books, context: str) -> str | None:
 
 def stopped_after(books: Books, context: str, name: str) -> str | None:
     """The import behind ``name`` in the plan that began and did not end, or whose failure ended the hierarchy."""
-    with books.database.write() as connection:
+    with books.database.read() as connection:
         executions = _executions(connection, context)
         positions = [each.position for each in executions if each.scheduled_import == name]
         cancelled = any(each.state == "cancelled" for each in executions)
