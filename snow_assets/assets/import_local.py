@@ -102,14 +102,11 @@ def resume_import_here(
 ) -> list[ImportOutcome]:
     """Go on with a load (the newest) where it stopped, then with what follows it."""
     with _here(settings, environment, _root(settings, name), on_progress) as here:  # siblings follow, too
-        load = here.workspace.load(name, load_id)
-        flow.check_newest(here.workspace, load, False)
-        if load.state == "loading" or (load.state == "error" and load.load_completed is None):
-            if load.context:
-                hierarchy.reopen(here.workspace.books, load.context, name)
-            first = here.whole(name, staging_config(ImportNames(name)))
-        else:
-            first = here.go_on(name, load)
+        first = here.resume(name, load_id)
+        if first.error is None and first.load and first.load.context:
+            hierarchy.take_up(
+                here.workspace.books, first.load.context
+            )  # what could not be loaded, and stopped the rest
         return [first, *here.follow(first)]
 
 
@@ -182,6 +179,20 @@ class _Here:
         """What is left of a load."""
         self.tell.begin(name)
         return self._rest(ImportOutcome(name), load, time.monotonic())
+
+    def resume(self, name: str, load_id: str | None) -> ImportOutcome:
+        """What is left of a load; all of it, where its source could not be loaded."""
+        books = self.workspace.books
+        context = None if load_id else hierarchy.failed_to_load(books, name)
+        if context is None:
+            load = self.workspace.load(name, load_id)
+            flow.check_newest(self.workspace, load, False)
+            if load.state not in ("loading", "error") or load.load_completed is not None:
+                return self.go_on(name, load)
+            context = load.context
+        if context:
+            hierarchy.reopen(books, context, name)
+        return self.whole(name, staging_config(ImportNames(name), context=context))
 
     def follow(self, before: ImportOutcome) -> Iterator[ImportOutcome]:
         """What the one before releases, one after another. One whose source cannot be loaded ends them."""

@@ -17,7 +17,7 @@ import click
 
 from snow_assets.cli.app import App, command_options, note, table_lines
 from snow_assets.cli.demo_files import PASSING, PULLS, lasting
-from snow_assets.cli.demo_imports import IMPORTS, write_files
+from snow_assets.cli.demo_imports import IMPORTS, imported, write_files
 from snow_assets.cli.estimate import human_bytes
 from snow_assets.cli.failures import Reported
 from snow_assets.cli.init_files import WORKSPACE
@@ -59,8 +59,14 @@ def demo(app: App, rows: int, folder: Path) -> None:
     ui = _ui_command(folder)
     command = shlex.quote(str(Path(sys.executable).with_name("snow-assets")))
     simulator = f"{command} simulate --port {server.port} --rows incident={rows}"
-    data = {"folder": stage.folder, "seconds": seconds, "pulls": summary, "ui": ui, "simulator": simulator}
-    app.result(data, _closing(stage, summary, seconds, ui, simulator))
+    data = {
+        "folder": stage.folder,
+        "seconds": seconds,
+        "pulls": summary,
+        "imports": imported(stage.folder, stage.variables),
+    }
+    data |= {"ui": ui, "simulator": simulator}
+    app.result(data, _closing(stage, data))
 
 
 @dataclass
@@ -156,7 +162,7 @@ def _play(stage: Stage) -> None:
     stage.run("sql", BY_STATE, "--format", "table")
     stage.say("\nThe other way: CSV files into DuckDB by concurrent import sets; a child waits for its parent.")
     stage.run("imports", "run", "locations")
-    stage.run("imports", "sql", NOT_IMPORTED)
+    stage.run("imports", "sql", NOT_IMPORTED, "--format", "table")
     stage.say("\nThe same files into the instance: by its Table API, its Import Set API and insertMultiple.")
     stage.run("imports", "run", "sites_to_instance")
 
@@ -191,8 +197,9 @@ def _summary(stage: Stage) -> list[dict[str, Any]]:
     return found
 
 
-def _closing(stage: Stage, summary: list[dict[str, Any]], seconds: int, ui: str, simulator: str) -> Iterator[str]:
-    yield f"\nDone in {seconds} s.\n"
+def _closing(stage: Stage, data: dict[str, Any]) -> Iterator[str]:
+    summary = data["pulls"]
+    yield f"\nDone in {data['seconds']} s.\n"
     head = ("pull", "counted", "landed", "hidden", "requests", "retries", "files", "size")
     yield from table_lines(head, [[*(each[key] for key in head[:-1]), human_bytes(each["bytes"])] for each in summary])
     faults = {name: count for each in summary for name, count in each["faults"].items()}
@@ -205,8 +212,12 @@ def _closing(stage: Stage, summary: list[dict[str, Any]], seconds: int, ui: str,
     yield f"receipt: {summary[-1]['receipt']}" if summary else ""
     yield f"dbt:     {_models(stage)}"
     yield f"text:    {_documents(stage)}"
-    yield f"\nOpen the UI on it:        {ui}"
-    yield f"and to pull once more:    {simulator}"
+    yield ""
+    head = ("import", "target", "sets", "total", "inserts", "updates", "errors", "rejected")
+    yield from table_lines(head, [[each[key] for key in head] for each in data["imports"]])
+    yield f"\ntargets: {stage.folder / 'data' / 'targets.duckdb'}, and the instance"
+    yield f"\nOpen the UI on it:        {data['ui']}"
+    yield f"and to pull once more:    {data['simulator']}"
 
 
 def _documents(stage: Stage) -> str:

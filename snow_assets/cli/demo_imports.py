@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 IMPORTS: Final = """\
 # The imports of the demonstration. The keys are explained in docs/imports.md.
@@ -101,6 +101,23 @@ def write_files(folder: Path) -> None:
         file.write("T99991,Nobody knows who called,ghost,01.11.2026 09:00,low\n")
         file.write("T99992,The date is none,p0001,31.11.2026 09:00,low\n")
         file.write("T99993,A line that breaks off,p0002\n")
+
+
+def imported(folder: Path, variables: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What came of each import of the demonstration in ``folder``, whose ``.env`` says ``variables``."""
+    from snow_assets.cli.imports_data import added_up
+    from snow_assets.config import Environment
+    from snow_assets.imports.workspace import Workspace
+
+    found = []
+    with Workspace.open(Environment(variables, folder)) as workspace:
+        for name, config in workspace.settings.imports.items():
+            load = workspace.books.load(name)
+            sets = workspace.books.sets(load) if load else []
+            where = f"{config.target.kind} {config.target.table}"
+            figures = {"rejected": load.rejected if load else 0, **added_up(sets).as_dict()}
+            found.append({"import": name, "target": where, "sets": len(sets), **figures})
+    return found
 
 
 def _person(number: int, site: str) -> tuple[str, ...]:

@@ -158,7 +158,7 @@ def _complaints(outcome: ImportOutcome) -> Iterator[str]:
             f" and stay (snow-assets imports resume {name} goes on)"
         )
     elif error is not None:
-        yield f"error: {error}"
+        yield f"error: import {name}: {error}"
 
 
 def _place(row: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pytest
 
 from snow_assets.cli.demo_files import PULLS
@@ -46,6 +47,20 @@ def test_the_demonstration_pulls_fails_resumes_and_sums_up(
     assert sum(pulls["incidents"]["faults"].values()) >= 3
     assert " slices failed, " in done.err
     assert all(Path(each["receipt"]).is_file() for each in pulls.values())
+    imports = {each["import"]: each for each in done.json["imports"]}
+    assert {name: each["inserts"] for name, each in imports.items()} == {
+        "locations": 40,
+        "people": 400,
+        "incidents": 3000,
+        "sites_to_instance": 40,
+        "people_to_instance": 400,
+        "incidents_to_instance": 3002,
+    }
+    assert [imports["incidents"][each] for each in ("errors", "rejected")] == [2, 1]
+    assert imports["people"]["updates"] == 40
+    with duckdb.connect(str(tmp_path / "demo" / "data" / "targets.duckdb"), read_only=True) as connection:
+        callers = "select count(*) from incidents join people on people.sys_id = caller_id where opened_at is not null"
+        assert connection.execute(callers).fetchone() == (3000,)
     assert (own.read_text(), list((tmp_path / "data").iterdir())) == ("pulls: {mine: {table: incident}}", [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "demo", "pulls.yaml"]
     assert (tmp_path / "demo" / "workspace.yaml").is_file()

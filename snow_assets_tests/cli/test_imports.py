@@ -88,6 +88,25 @@ def test_a_set_that_fails_is_exit_code_1_and_resume_goes_on(working: Folder) -> 
     assert resumed.json["imports"][0]["counters"]["inserts"] == 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("resumed", ["people", "locations"])
+def test_a_child_whose_source_was_missing_is_resumed(working: Folder, resumed: str) -> None:
+    people = working.path / "people.csv"
+    people.rename(working.path / "late.csv")
+
+    failed = working.call("imports", "run", "locations", "--json")
+
+    assert failed.code == 2
+    assert [each["state"] for each in failed.json["imports"]] == ["processed", "none"]
+    assert "error: import people: source.csv" in failed.err
+    (working.path / "late.csv").rename(people)
+    done = working.call("imports", "resume", resumed, "--json")
+    assert done.code == 0, done.err
+    last = done.json["imports"][-1]
+    assert (last["import"], last["counters"]["inserts"]) == ("people", 2)
+    assert last["execution_context"] == failed.json["imports"][0]["execution_context"]
+
+
 def problem(done: Done) -> str:
     assert done.code == 2, done.err
     assert len(done.err.splitlines()) == 1, done.err
