@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from snow_assets.imports.sources.files import check_columns, files_of, named, op
 from snow_assets.imports.sources.rejects import Bad
 
 BATCH: Final = 4_096  # rows
+_ASIDE: Final = re.compile(r'"[^"]*"|\\.|\[(?!h+\]|s+\])[^\]]*\]')  # of a format: texts, colours, [$-en-US]
 _PLAIN: Final = 1e16  # numbers beyond it have no whole digits left
 
 
@@ -148,7 +150,7 @@ def _number(value: float) -> str:
 
 def _moment(value: datetime, shown: str) -> str:
     """``2026-11-21``, or with ``10:20:30`` where the cell shows a time, too."""
-    has_time = any(letter in shown.lower() for letter in "hs")
+    has_time = any(letter in _ASIDE.sub("", shown.lower()) for letter in "hs")
     if not has_time and value.time() == time():
         return value.date().isoformat()
     return value.isoformat(" ", "auto" if value.microsecond else "seconds")

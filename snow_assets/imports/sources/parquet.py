@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from snow_assets.config import Environment
 from snow_assets.config_import_source import SourceConfig
-from snow_assets.errors import ConfigError
+from snow_assets.errors import ConfigError, SourceError
 from snow_assets.imports.sources.base import Batches, FileSource, with_place
 from snow_assets.imports.sources.files import check_columns, files_of, opening, reading
 
@@ -37,8 +37,17 @@ class ParquetSource(FileSource):
     def _batches_of(self, name: str, path: Path) -> Batches:
         with reading(name), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH):
-                rows = [self._schema.empty_table(), pa.Table.from_batches([batch])]
-                yield with_place(pa.concat_tables(rows, promote_options="permissive"), name, None)
+                yield with_place(self._conformed(name, pa.Table.from_batches([batch])), name, None)
+
+    def _conformed(self, name: str, rows: pa.Table) -> pa.Table:
+        try:
+            return pa.concat_tables([self._schema.empty_table(), rows], promote_options="permissive")
+        except (
+            pa.ArrowInvalid
+        ) as error:  # a whole number, say, that is none where another file makes the column a float
+            message = f"a value does not fit into the type that all files have in common: {error}"
+            hint = "write the column in one type, or import the files one by one"
+            raise SourceError(message, key="source.parquet", value=name, hint=hint) from error
 
 
 def _schema(name: str, path: Path) -> pa.Schema:

@@ -128,6 +128,33 @@ def test_excel_dates_numbers_and_booleans(folder: Folder) -> None:
     assert [value for (value,) in found.rows] == [text for _, text in rows]
 
 
+def test_letters_in_a_format_of_excel_that_are_no_time_make_no_midnight(folder: Folder) -> None:
+    formats = {
+        "[$-en-US]d/m/yyyy": "2026-11-21",
+        "[$-x-sysdate]dddd, mmmm dd": "2026-11-21",
+        '[White]d"th" mmm': "2026-11-21",
+        r"d\h mmm": "2026-11-21",
+        "[$-en-US]d/m/yyyy h:mm": "2026-11-21 00:00:00",
+        "[h]:mm": "1112328:00:00",
+    }
+    book = openpyxl.Workbook()
+    book.active.append(["day"])
+    for row, shown in enumerate(formats, 2):
+        cell = book.active.cell(row, 1, datetime(2026, 11, 21))  # noqa: DTZ001
+        cell.number_format = shown
+    book.save(folder.path / "people.xlsx")
+    book.close()
+    found = folder.read({"excel": "people.xlsx"})
+    assert dict(zip(formats, (value for (value,) in found.rows), strict=True)) == formats
+
+
+def test_values_that_no_type_of_all_files_holds_are_told_as_such(folder: Folder) -> None:
+    pq.write_table(pa.table({"id": [2**53 + 1]}), folder.path / "1.parquet")
+    pq.write_table(pa.table({"id": [1.5]}), folder.path / "2.parquet")
+    with pytest.raises(SourceError, match=r"'1.parquet': a value does not fit .* 9007199254740993"):
+        folder.read({"parquet": "*.parquet"})
+
+
 def test_excel_rows_keep_their_number_and_empty_ones_are_passed_over(folder: Folder) -> None:
     workbook(folder.path / "people.xlsx", [], ["a", None, "c"], ["1"], [], [None, "2", "3"], [None, None, ""], [])
     found = folder.read({"excel": "people.xlsx"})
