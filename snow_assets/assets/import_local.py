@@ -192,7 +192,7 @@ class _Here:
             context = load.context
         if context:
             hierarchy.reopen(books, context, name)
-        return self.whole(name, staging_config(ImportNames(name), context=context))
+        return self.whole(name, staging_config(ImportNames(name), context=context or ""))
 
     def follow(self, before: ImportOutcome) -> Iterator[ImportOutcome]:
         """What the one before releases, one after another. One whose source cannot be loaded ends them."""
@@ -202,7 +202,7 @@ class _Here:
                 return
             name, began = released[0], time.monotonic()
             try:
-                before = self.whole(name, staging_config(ImportNames(name), context=context))
+                before = self.whole(name, staging_config(ImportNames(name), context=context or ""))
             except SnowError as error:
                 load = self.workspace.books.load(name)
                 own = load if load is not None and load.context == context else None
