@@ -56,9 +56,16 @@ class InstanceTarget:
     def check(self, fields: pa.Schema) -> None:
         """Raises ``ConfigError`` where the table lacks a field: the instance would drop it without a word.
 
-        Nothing is said where neither the dictionary nor a row of the table may be read.
+        So does a reference that makes records, and stores something of them that they lack. Nothing is said of fields
+        where neither the dictionary nor a row of the table may be read. Raises ``ForbiddenError`` where records are
+        there that the account does not see.
         """
         config = self._config
+        for name, field in (config.transform.fields or {}).items():
+            wanted = field.reference
+            if wanted and wanted.on_missing == "create" and wanted.value not in ("sys_id", wanted.by):
+                hint = f"value: sys_id or {wanted.by}; what else a new record would have is not known"
+                raise ConfigError("cannot be made", key=f"fields.{name}.reference", value=wanted.value, hint=hint)
         names = [each.name for each in fields]
         table = config.target.table
         if config.target.servicenow == "table":

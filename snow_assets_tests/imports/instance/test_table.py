@@ -294,3 +294,11 @@ def test_records_that_the_account_may_not_read_are_not_taken_for_missing_ones(be
     empty = Bench(bench.server, bench.root, declared(table="change_task"))
     with empty.target() as target:
         target.check(fields)  # nothing is hidden of a table without records
+
+
+def test_a_reference_that_stores_what_a_new_record_lacks_is_refused(server: SimulatorServer, tmp_path: Path) -> None:
+    reference = {"table": "cmn_department", "by": "name", "value": "id", "on_missing": "create"}
+    fields = {"correlation_id": "id", "short_description": {"source": "department", "reference": reference}}
+    bench = Bench(server, tmp_path, declared(transform={"fields": fields}))
+    with bench.target() as target, pytest.raises(ConfigError, match="cannot be made"):
+        target.check(pa.schema([pa.field("correlation_id", pa.string())]))
