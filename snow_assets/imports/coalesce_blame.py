@@ -39,6 +39,8 @@ class Blame:
     def mark(self) -> bool:
         """Make errors of the rows that are refused; False where none could be told, or too many are."""
         self._writer.bench.execute(_ORDER)
+        if self._refused(1, 0):  # none of the rows: what is made for their references
+            return False
         try:
             self._search(1, len(self._rows("SELECT nr FROM snow_order")))
         except _TooManyError:
@@ -67,8 +69,9 @@ class Blame:
             self._blame(low, words)
 
     def _blame(self, number: int, words: str) -> None:
+        is_known = number in self._found
         self._found[number] = words
-        if len(self._found) > MOST:
+        if is_known or len(self._found) > MOST:
             raise _TooManyError
 
     def _refused(self, first: int, last: int) -> str | None:

@@ -100,6 +100,10 @@ def _prepared(writer: Writer, config: ImportConfig, name: str, reference: Refere
             hint = f"its columns: {nearest(column, shape.columns) or ', '.join(shape.columns)}"
             message = f"is no column of the table {reference.table}"
             raise ConfigError(message, key=f"fields.{name}.reference", value=column, hint=hint)
+    if reference.on_missing == "create" and shape.columns[reference.by].type != TEXT:
+        message = "is no text, and records are made from texts"
+        hint = "import the records that are referred to first, or take on_missing: ignore"
+        raise ConfigError(message, key=f"fields.{name}.reference", value=f"{reference.table}.{reference.by}", hint=hint)
     if reference.on_missing == "create" and config.domain and "sys_domain" not in shape.columns:
         message = "has no column sys_domain, and records of a domain are to be made in it"
         raise ConfigError(message, key=f"fields.{name}.reference", value=reference.table)

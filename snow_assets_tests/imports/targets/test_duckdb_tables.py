@@ -148,6 +148,24 @@ def test_a_record_that_was_made_for_a_reference_may_be_renamed(tmp_path: Path) -
     assert sets.run("SELECT count(*) FROM sites") == [(2,)]
 
 
+@pytest.mark.parametrize(
+    ("column", "refusal", "words"),
+    [
+        ("name VARCHAR, owner VARCHAR NOT NULL", TargetRefused, "NOT NULL constraint failed: sites"),
+        ("name INTEGER", ConfigError, "is no text, and records are made from texts"),
+    ],
+)
+def test_records_that_cannot_be_made_for_references_fail_the_set(
+    tmp_path: Path, column: str, refusal: type[Exception], words: str
+) -> None:
+    site = {"source": "site", "reference": {"table": "sites", "by": "name", "on_missing": "create"}}
+    sets = Sets(tmp_path, an_import(coalesce="email", transform={"fields": {"email": "email", "site": site}}))
+    sets.run(f"CREATE TABLE sites (sys_id VARCHAR PRIMARY KEY, {column})")
+    with pytest.raises(refusal, match=words):
+        sets.apply({"email": "a@x", "site": "5"}, {"email": "b@x", "site": "05"}, {"email": "c@x", "site": None})
+    assert sets.run("SELECT count(*) FROM sites") == [(0,)]
+
+
 def test_a_row_may_empty_fields_that_are_not_text(tmp_path: Path) -> None:
     types = {"age": pa.int64(), "sys_import_cleared": pa.list_(pa.string())}
     sets = Sets(tmp_path, an_import(coalesce="email"), types)
