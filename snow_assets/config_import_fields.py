@@ -73,7 +73,7 @@ class FieldConfig(Section):
     type: ColumnType = "string"
     format: str | None = None
     default: str | int | float | bool | None = None
-    choices: Annotated[dict[str, str] | None, BeforeValidator(_texts)] = None
+    choices: Annotated[dict[str, str] | None, Field(min_length=1), BeforeValidator(_texts)] = None
     choice_action: Literal["create", "ignore", "reject"] = "reject"
     reference: ReferenceConfig | None = None
 

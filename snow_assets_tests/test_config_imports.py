@@ -109,6 +109,8 @@ PROBLEMS: dict[str, tuple[str, int, str]] = {
         2,
         "did you mean on_before?",
     ),
+    f"{A}, transform: {{n: x, N: y}}}}": ("imports.a.transform", 2, "n and N, differing by case only"),
+    f"{A}, transform: {{n: {{source: x, choices: {{}}}}}}}}": ("imports.a.transform.n.choices", 2, "write a map"),
     f"{A}, transform: {{n: {{value: 1, source: x}}}}}}": ("imports.a.transform.n", 2, "needs one of"),
     f"{A}, transform: {{n: {{source: x, type: integer, format: '%d'}}}}}}": (
         "imports.a.transform.n",
