@@ -57,7 +57,8 @@ def _short(texts: np.ndarray[Any, np.dtype[np.uint8]]) -> Hashes:
         hashed = _turned(hashed, 11) * _P1
     hashed = (hashed ^ (hashed >> np.uint64(33))) * _P2
     hashed = (hashed ^ (hashed >> np.uint64(29))) * _P3
-    return hashed ^ (hashed >> np.uint64(32))
+    found: Hashes = hashed ^ (hashed >> np.uint64(32))
+    return found
 
 
 def _number(texts: np.ndarray[Any, np.dtype[np.uint8]], kind: str) -> Hashes:

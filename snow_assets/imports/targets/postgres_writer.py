@@ -24,7 +24,7 @@ from snow_assets.imports.targets.postgres_tables import (
     set_lock,
 )
 from snow_assets.imports.targets.writer import LEDGER, LEDGER_COLUMNS, KeyColumn, Match, TableShape, within
-from snow_assets.pulls.workspace import quoted
+from snow_assets.pulls.workspace import THREADS, quoted
 
 _BATCH: Final = 16_384  # rows that are text at a time
 _REFUSALS: Final = ("22", "23", "44", "P0", "54")  # of a row: its values, constraints, triggers, limits
@@ -42,6 +42,7 @@ class PostgresWriter:
 
     def __init__(self, bench: duckdb.DuckDBPyConnection, connection: Any, config: ImportConfig, place: str) -> None:
         self.bench = bench
+        self.threads = THREADS
         self.collided: Callable[[str], None] = lambda _: None  # may raise, where a unique index was faster
         self._connection = connection
         self._cursor = connection.cursor()

@@ -67,10 +67,11 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class TableShape:
-    """A table as it is. ``made``: by us, so that columns may be added."""
+    """A table as it is. ``made``: by us, so that columns may be added. ``rows``: about so many can the bench read."""
 
     columns: Mapping[str, TableColumn]
     made: bool = False
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Writer(Protocol):
     """A database whose write lock is held. Errors of the database pass through, except in ``attempt``."""
 
     bench: duckdb.DuckDBPyConnection
+    threads: int  # that the bench may use where there is much to do
 
     def shape(self, table: str) -> TableShape | None:
         """The table's columns in their order; None: there is no such table."""
