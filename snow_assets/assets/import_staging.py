@@ -3,7 +3,6 @@
 # Dagster reads the annotations of assets when they are defined, so this module does not defer them.
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import timedelta
 
 import dagster as dg
@@ -15,7 +14,7 @@ from snow_assets.assets.import_metadata import staging_metadata
 from snow_assets.assets.keys import PullNames
 from snow_assets.config import PullConfig
 from snow_assets.config_imports import ImportConfig, ImportSettings
-from snow_assets.errors import FixFirst, LoadUnfinished, SnowError
+from snow_assets.errors import FixFirst
 from snow_assets.imports import flow, hierarchy
 from snow_assets.imports.books_records import LoadRecord, SetRecord
 from snow_assets.imports.books_retention import is_old
@@ -63,7 +62,7 @@ def staging_asset(
             instance.add_dynamic_partitions(names.partitions_name, [record.partition_key])
 
         with failures(), fix_first_told(context, FixFirst), imports.open(settings) as workspace:
-            with chain_stopped(workspace, declared, given):
+            with hierarchy.chain_stopped(workspace.books, declared, given):
                 load = flow.stage(declared, workspace, context=given, new=config.new, on_set=announce)
             sets = workspace.books.sets(load)
             _drop_gone(instance, names, workspace)
@@ -71,20 +70,6 @@ def staging_asset(
         yield dg.MaterializeResult(metadata=staging_metadata(load, sets))
 
     return staging
-
-
-@contextmanager
-def chain_stopped(workspace: Workspace, config: ImportConfig, context: str | None) -> Iterator[None]:
-    """Where the source of a child cannot be loaded, its execution fails: what follows is cancelled, or goes on."""
-    try:
-        yield
-    except LoadUnfinished:
-        raise
-    except SnowError:
-        if context:
-            stop = config.on_error == "stop"
-            hierarchy.release(workspace.books, context, config.name, failed=True, stop=stop, job=None)
-        raise
 
 
 def _drop_gone(instance: dg.DagsterInstance, names: ImportNames, workspace: Workspace) -> None:
