@@ -100,14 +100,20 @@ def resume_import_here(
     *,
     on_progress: Listener | None = None,
 ) -> list[ImportOutcome]:
-    """Go on with a load (the newest) where it stopped, then with what follows it."""
+    """Go on with a load (the newest) where it stopped, then with what follows it, also where that died or failed."""
     with _here(settings, environment, _root(settings, name), on_progress) as here:  # siblings follow, too
-        first = here.resume(name, load_id)
-        if first.error is None and first.load and first.load.context:
-            hierarchy.take_up(
-                here.workspace.books, first.load.context
-            )  # what could not be loaded, and stopped the rest
-        return [first, *here.follow(first)]
+        found = [here.resume(name, load_id)]
+        context, books = found[0].load and found[0].load.context, here.workspace.books
+        while context and found[-1].error is None:
+            hierarchy.take_up(books, context)  # what could not be loaded, and stopped the rest
+            found += here.follow(found[-1])
+            stopped = hierarchy.stopped_after(books, context, found[-1].name)
+            if stopped is None:
+                break
+            found.append(here.resume(stopped, None))
+        else:
+            found += here.follow(found[-1])
+        return found
 
 
 def reprocess_import_here(

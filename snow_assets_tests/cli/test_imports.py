@@ -89,6 +89,23 @@ def test_a_set_that_fails_is_exit_code_1_and_resume_goes_on(working: Folder) -> 
 
 
 @pytest.mark.slow
+def test_a_child_that_failed_goes_on_when_its_parent_is_resumed(working: Folder) -> None:
+    (working.path / "change.py").write_text("def transform(table, context):\n    raise ValueError('no')\n")
+    child = "    transform: {email: email, age: {source: age, type: integer}}\n"
+    text = IMPORTS.replace(child, "    transform: {python: change.py:transform}\n") + (
+        "  grandchildren:\n    parent: people\n    source: {csv: locations.csv}\n    target: others\n"
+        "    coalesce: name\n"
+    )
+    (working.path / "imports.yaml").write_text(text, encoding="utf-8")
+    assert working.call("imports", "run", "locations").code == 1
+    assert working.call("imports", "resume", "locations").code == 1
+    (working.path / "change.py").write_text("def transform(table, context):\n    return table\n", encoding="utf-8")
+    resumed = working.call("imports", "resume", "locations", "--json")
+    assert resumed.code == 0, resumed.err
+    assert [each["import"] for each in resumed.json["imports"]] == ["locations", "people", "grandchildren"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("resumed", ["people", "locations"])
 def test_a_child_whose_source_was_missing_is_resumed(working: Folder, resumed: str) -> None:
     people = working.path / "people.csv"
