@@ -208,7 +208,7 @@ class _Here:
                 return
             name, began = released[0], time.monotonic()
             try:
-                before = self.whole(name, staging_config(ImportNames(name), context=context or ""))
+                before = self.whole(name, staging_config(ImportNames(name), context=context))
             except SnowError as error:
                 load = self.workspace.books.load(name)
                 own = load if load is not None and load.context == context else None
