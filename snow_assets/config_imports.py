@@ -194,6 +194,14 @@ class ImportConfig(Section):
         return 2 * self.nodes
 
     @property
+    def overlaps(self) -> bool:
+        """Whether import sets are transformed while later rows load.
+
+        A load that dies then is loaded anew: only records that are known by a key are not doubled by that.
+        """
+        return self.partition.size is not None and bool(self.coalesce.fields) and not self.coalesce.create_on_empty
+
+    @property
     def sys_domain(self) -> str:
         """The domain of the rows; ``global`` where none is declared."""
         return self.domain or "global"

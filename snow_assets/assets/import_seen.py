@@ -52,7 +52,7 @@ def _load(workspace: Workspace, load: LoadRecord) -> LoadSeen:
         state=load.state,
         sets=[_set(workspace, load, each) for each in workspace.books.sets(load)] if load.is_open else (),
         alive=load.state == "loading" and workspace.is_loading(load.name),
-        early=load.partition == "size",
+        early=load.overlaps,
         context=load.context or "",
     )
 

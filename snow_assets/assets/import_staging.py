@@ -98,7 +98,8 @@ def _described(config: ImportConfig) -> str:
     how = {
         "round_robin": f"{config.import_sets} import sets in turn",
         "key": f"{config.import_sets} import sets, rows of one key in one of them",
-        "size": f"import sets of {config.partition.size} rows, transformed while later ones load",
+        "size": f"import sets of {config.partition.size} rows"
+        + (", transformed while later ones load" if config.overlaps else ""),
     }
     said = f"Rows of the source of import `{config.name}`, as they are there, dealt to {how[config.partition.method]}."
     return f"{config.description} {said}".strip()

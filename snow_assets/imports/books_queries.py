@@ -148,7 +148,7 @@ def cancel(connection: Connection, load: LoadRecord, why: str, state: str = "can
 
 def check_open(load: LoadRecord) -> None:
     """Raise ``LoadUnfinished`` where no set of the load may be taken."""
-    if load.state == "loaded" or (load.state == "loading" and load.partition == "size"):
+    if load.state == "loaded" or (load.state == "loading" and load.overlaps):
         return
     why = "has not loaded yet" if load.state == "loading" else f"is {load.state}"
     hint = f"snow-assets imports resume {load.name}, or reprocess" if load.state != "loading" else "wait for it"

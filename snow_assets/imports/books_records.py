@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
@@ -42,6 +43,12 @@ class LoadRecord:
     def is_open(self) -> bool:
         """Whether it is neither finished nor given up."""
         return self.state in OPEN_LOADS
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether its sets are transformed while later rows load; see `ImportConfig.overlaps`."""
+        coalesce = json.loads(self.definition)["coalesce"]
+        return self.partition == "size" and bool(coalesce["fields"]) and not coalesce["create_on_empty"]
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def _loaded(
     staged: list[tuple[int, int]] = []
 
     def sealed(set_no: int, count: int) -> None:
-        if size is None:
+        if not config.overlaps:
             staged.append((set_no, count))  # their jobs come together, when all rows are there
             return
         _told(load, books.add_set(load, set_no, count), on_set)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import duckdb
 import pytest
 
 from snow_assets.errors import ConfigError, LoadUnfinished
-from snow_assets.imports import books_database, books_view, flow, loading
+from snow_assets.imports import books_database, books_view, flow, loading, staging
+from snow_assets.imports.books import Books
 from snow_assets.imports.flow import Progress
 from snow_assets.imports.workspace import Workspace
 from snow_assets_tests.imports.loads import Imports, numbered
@@ -167,3 +169,29 @@ def test_books_that_cannot_be_written_are_told_at_once(tmp_path: Path, monkeypat
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         books_database._prepare(connection, None)
     connection.close()
+
+
+@pytest.mark.parametrize("coalesce", ["id", [], {"fields": "id", "create_on_empty": True}])
+def test_a_load_that_breaks_off_is_loaded_anew_without_doubling_rows(
+    imports: Imports, monkeypatch: pytest.MonkeyPatch, coalesce: Any
+) -> None:
+    imports.declare("people", [*numbered(3), ("", "nobody")], partition={"size": 1}, coalesce=coalesce)
+    seal, applied = staging.SetFiles._seal, threading.Event()
+
+    def breaks(self: staging.SetFiles, number: int) -> None:
+        if number == 4:
+            applied.wait(0 if coalesce == [] or isinstance(coalesce, dict) else 30)
+            raise OSError("No space left on device")
+        seal(self, number)
+
+    done = Books.done
+    with imports.open() as workspace:
+        with monkeypatch.context() as patch:
+            patch.setattr(staging.SetFiles, "_seal", breaks)
+            patch.setattr(Books, "done", lambda *given: (done(*given), applied.set()))
+            with pytest.raises(OSError, match="No space left"):
+                flow.run_import(workspace, "people")
+        assert applied.is_set() == (coalesce == "id")
+        [finished] = flow.resume(workspace, "people")
+        assert finished.counters.accounted == 4
+    assert imports.target("SELECT count(*) FROM people") == [(3 if coalesce == "id" else 4,)]
