@@ -40,6 +40,7 @@ FILE: Final = "targets.duckdb"
 LOCK_WAIT = 600.0  # seconds for runs of ours that apply their sets
 FILE_WAIT = 60.0  # seconds for programs that know nothing of the lock file
 MEMORY: Final = "600MB"  # before DuckDB spills beside the file
+SMALLER: Final = "deal the rows to smaller import sets, such as partition: {size: 100000}, and load anew with --new"
 _SETTINGS: Final = (
     f"SET memory_limit = '{MEMORY}'",
     "SET preserve_insertion_order = false",
@@ -79,7 +80,8 @@ class DuckDbFile:
                 writer.commit()
             except duckdb.Error as error:
                 self._let_go()
-                raise TargetRefused(first_line(error), key="target", value=self.place) from error
+                hint = SMALLER if isinstance(error, duckdb.OutOfMemoryException) else ""
+                raise TargetRefused(first_line(error), key="target", value=self.place, hint=hint) from error
             except BaseException:
                 self._let_go()  # what is not committed is gone with the connection
                 raise

@@ -119,3 +119,11 @@ def test_a_failure_in_the_middle_leaves_the_table_as_it_was(tmp_path: Path, monk
         assert connection.execute("SELECT email FROM people").fetchall() == [("a@x",)]
         assert connection.execute("SELECT count(*) FROM snow_import_ledger").fetchone() == (1,)
     assert len(list((tmp_path / "rows").iterdir())) == 1
+
+
+def test_a_set_that_is_too_large_for_the_memory_says_what_to_do(tmp_path: Path) -> None:
+    file = targets_duckdb.DuckDbFile(tmp_path / "t.duckdb")
+    with pytest.raises(TargetRefused, match="smaller import sets") as caught, file.writing():
+        raise duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block")
+    assert "Out of Memory" in str(caught.value)
+    file.close()
