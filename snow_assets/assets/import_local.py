@@ -208,6 +208,7 @@ class _Here:
                 return
             name, began = released[0], time.monotonic()
             try:
+                self.workspace.config(name)  # what the plan names may no longer be declared
                 before = self.whole(name, staging_config(ImportNames(name), context=context))
             except SnowError as error:
                 load = self.workspace.books.load(name)

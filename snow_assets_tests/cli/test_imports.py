@@ -124,6 +124,16 @@ def test_a_child_whose_source_was_missing_is_resumed(working: Folder, resumed: s
     assert last["execution_context"] == failed.json["imports"][0]["execution_context"]
 
 
+@pytest.mark.slow
+def test_an_import_that_was_taken_out_of_the_file_is_named(working: Folder) -> None:
+    (working.path / "people.csv").unlink()
+    working.call("imports", "run", "locations")
+    (working.path / "imports.yaml").write_text(IMPORTS.partition("  people:")[0], encoding="utf-8")
+    done = working.call("imports", "resume", "locations", "--json")
+    assert done.code == 2
+    assert done.json["imports"][1]["error"]["message"] == "is no declared import"
+
+
 def problem(done: Done) -> str:
     assert done.code == 2, done.err
     assert len(done.err.splitlines()) == 1, done.err
