@@ -14,9 +14,12 @@ from snow_assets.config_models import (
     Duration,
     GroupName,
     ImportName,
+    Seconds,
     TableName,
+    Timeout,
     VariableName,
     check_folder,
+    timeout_of,
 )
 from snow_assets.config_schedule import Schedule, Section, schedule_of
 
@@ -108,6 +111,7 @@ class TargetConfig(Section):
     ``postgresql`` names the environment variable with the database's URL, ``postgresql://...``: it holds a password.
     ``servicenow`` says how: ``table`` (Table API), ``import_set`` (Import Set API, a row at a time) or
     ``insert_multiple``; the last two post to the import's ``staging`` table, and the instance's transform map decides.
+    ``max_workers`` and what follows it are for an instance: as those of a pull.
     ``columns`` are the types of the columns where the table is made here; text where nothing is said.
     """
 
@@ -118,6 +122,10 @@ class TargetConfig(Section):
     servicenow: Literal["table", "import_set", "insert_multiple"] | None = None
     columns: Columns = Field(default_factory=dict)
     max_workers: Annotated[Count, Field(ge=1, le=256)] = 8
+    max_retries: Annotated[Count, Field(ge=0, le=100)] = 3
+    retry_backoff: Annotated[Seconds, Field(ge=0)] = 1.0
+    timeout: Annotated[Timeout, BeforeValidator(timeout_of)] = Timeout()
+    max_wait: Annotated[Duration, Field(ge=0)] = 900.0
 
     @model_validator(mode="after")
     def _check_one(self) -> TargetConfig:

@@ -139,7 +139,8 @@ class Timeout(Section):
     read: Annotated[Seconds, Field(gt=0)] = 90.0
 
 
-def _timeout(value: object) -> object:
+def timeout_of(value: object) -> object:
+    """A number is the ``read`` of a time-out."""
     return {"read": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -165,7 +166,7 @@ class PullConfig(Section):
     max_workers: Annotated[Count, Field(ge=1, le=256)] = 16
     max_retries: Annotated[Count, Field(ge=0, le=100)] = 3
     retry_backoff: Annotated[Seconds, Field(ge=0)] = 1.0
-    timeout: Annotated[Timeout, BeforeValidator(_timeout)] = Timeout()
+    timeout: Annotated[Timeout, BeforeValidator(timeout_of)] = Timeout()
     max_wait: Annotated[Duration, Field(ge=0)] = 900.0
     max_plan_age: Annotated[Duration, Field(gt=0)] = 86_400.0
     key: Annotated[tuple[FieldName, ...], Field(min_length=1)] | None = None

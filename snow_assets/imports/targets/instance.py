@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from snow_assets.config import Credentials, Environment, InstanceConfig, load_settings
-from snow_assets.config_imports import ImportConfig
+from snow_assets.config_imports import ImportConfig, TargetConfig
 from snow_assets.errors import ConfigError, ForbiddenError, UnknownTableError
 from snow_assets.imports.contract import ROWS, Applied, Counters, MappedSet
 from snow_assets.imports.home import Home
@@ -180,18 +180,23 @@ def open_instance(config: ImportConfig, environment: Environment, client: Client
 
     ``client`` is used in the place of one from the environment. Raises ``ConfigError`` and ``CredentialsError``.
     """
-    made = client_of(environment, config.target.max_workers) if client is None else client
+    made = client_of(environment, config.target) if client is None else client
     return InstanceTarget(config, made, Home(environment.imports_dir), owned=client is None)
 
 
-def client_of(environment: Environment, max_workers: int) -> Client:
+def client_of(environment: Environment, target: TargetConfig) -> Client:
     """A client of the instance that pulls read, too. Raises ``ConfigError`` and ``CredentialsError``."""
     path = environment.pulls_path
     instance = load_settings(path).instance if path.exists() else InstanceConfig()
+    most = target.max_workers
     return Client(
         environment.require_url(instance),
         Credentials.from_environment(environment),
-        max_workers=max_workers if instance.max_workers is None else min(max_workers, instance.max_workers),
+        max_workers=most if instance.max_workers is None else min(most, instance.max_workers),
+        max_retries=target.max_retries,
+        retry_backoff=target.retry_backoff,
+        timeout=(target.timeout.connect, target.timeout.read),
+        max_wait=target.max_wait,
         allow_http=instance.allow_http,
         proxy=environment.proxy(instance),
         ca_bundle=instance.ca_bundle,
