@@ -29,7 +29,7 @@ import duckdb
 import imports_postgres
 
 COLUMNS = ("number", "name", "email", "city", "amount", "active")
-MADE = "sys_id VARCHAR PRIMARY KEY, sys_domain VARCHAR, number VARCHAR, name VARCHAR, email VARCHAR, city VARCHAR, "
+MADE = "sys_id VARCHAR NOT NULL, sys_domain VARCHAR, number VARCHAR, name VARCHAR, email VARCHAR, city VARCHAR, "
 KEPT = "sys_created_on TIMESTAMP, sys_updated_on TIMESTAMP, sys_mod_count BIGINT"
 MERGE = """
 MERGE INTO people t USING (

@@ -187,8 +187,8 @@ class DuckDbWriter:
         return TableShape(columns, made=note is not None and note[0] == MADE, rows=note[1] if note else 0)
 
     def create(self, table: str, columns: Mapping[str, str]) -> None:
-        """Make a table."""
-        self._make(table, columns, "sys_id")
+        """Make a table. Its sys_ids are unique by what the engine inserts: DuckDB keeps an index whole in memory."""
+        self._make(table, columns, " NOT NULL", "sys_id")
         self.bench.execute(f"COMMENT ON TABLE {self._named(table)} IS {literal(MADE)}")
 
     def add_columns(self, table: str, columns: Mapping[str, str]) -> None:
@@ -262,7 +262,7 @@ class DuckDbWriter:
     def remember(self, mapped: MappedSet, applied: Applied, table: str, domain: str) -> None:
         """Write the ledger's entry."""
         if self.shape(LEDGER) is None:
-            self._make(LEDGER, LEDGER_COLUMNS, "set_key")
+            self._make(LEDGER, LEDGER_COLUMNS, " PRIMARY KEY", "set_key")
         values = (
             mapped.key, applied.attempt, table, domain, *applied.counters.as_dict().values(),
             datetime.now(UTC).replace(tzinfo=None),
@@ -270,8 +270,8 @@ class DuckDbWriter:
         marks = ", ".join("?" * len(values))
         self.bench.execute(f"INSERT OR REPLACE INTO {self._named(LEDGER)} VALUES ({marks})", values)  # noqa: S608
 
-    def _make(self, table: str, columns: Mapping[str, str], key: str) -> None:
-        made = [f"{quoted(name)} {kind}{' PRIMARY KEY' if name == key else ''}" for name, kind in columns.items()]
+    def _make(self, table: str, columns: Mapping[str, str], constraint: str, key: str) -> None:
+        made = [f"{quoted(name)} {kind}{constraint if name == key else ''}" for name, kind in columns.items()]
         self.bench.execute(f"CREATE TABLE {self._named(table)} ({', '.join(made)})")
 
     def _named(self, table: str) -> str:

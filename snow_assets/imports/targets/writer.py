@@ -35,7 +35,7 @@ LEDGER_COLUMNS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("total", "inserts", "updates", "ignored", "skipped", "errors"), "BIGINT"),
     "applied_at": "TIMESTAMP",  # UTC
 }
-# Of the columns that a made table keeps by itself. ``sys_id`` is its primary key.
+# Of the columns that a made table keeps by itself. ``sys_id`` is unique.
 SYSTEM_TYPES: Final[Mapping[str, str]] = {
     "sys_id": "VARCHAR",
     "sys_domain": "VARCHAR",
@@ -113,7 +113,7 @@ class Writer(Protocol):
         """The table's columns in their order; None: there is no such table."""
 
     def create(self, table: str, columns: Mapping[str, str]) -> None:
-        """Make a table with these columns (types of DuckDB), ``sys_id`` its primary key, marked as ``MADE``."""
+        """Make a table with these columns (types of DuckDB), ``sys_id`` its key, marked as ``MADE``."""
 
     def add_columns(self, table: str, columns: Mapping[str, str]) -> None:
         """Add columns that may be null."""

@@ -222,3 +222,12 @@ def test_what_an_earlier_row_said_stays_where_later_ones_are_empty(tmp_path: Pat
     assert [state for state, _ in told] == ["inserted", "ignored", "updated"]
     assert sets.run("SELECT name, city, sys_mod_count FROM people") == [("A", "Rome", 1)]
     assert applied.counters.accounted == 3
+
+
+def test_a_made_table_keeps_nothing_in_memory_that_grows_with_it(tmp_path: Path) -> None:
+    sets = Sets(tmp_path, an_import(coalesce="email"))
+    sets.apply({"email": "a@x", "name": "A"})
+    indexed = "SELECT count(*) FROM duckdb_constraints() WHERE table_name = 'people' AND constraint_type <> 'NOT NULL'"
+    assert sets.run(indexed) == [(0,)]  # DuckDB holds the index of a key whole
+    sets.apply({"email": "A@x", "name": "AA"}, {"email": "b@x", "name": "B"})
+    assert sets.run("SELECT count(*), count(DISTINCT sys_id) FROM people") == [(2, 2)]
