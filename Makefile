@@ -13,8 +13,8 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& echo $$python && break; done)
-# Processes of pytest.
-WORKERS ?= 2
+# Processes of pytest: one more than two cores, since tests wait for each other's servers.
+WORKERS ?= 3
 
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DAGSTER_DISABLE_TELEMETRY := true
