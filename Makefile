@@ -13,8 +13,8 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& echo $$python && break; done)
-# Processes of pytest: one more than two cores, since tests wait for each other's servers.
-WORKERS ?= 3
+# Processes of pytest.
+WORKERS ?= 2
 
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DAGSTER_DISABLE_TELEMETRY := true
@@ -27,7 +27,8 @@ demo: setup ## real pulls through Dagster against an embedded instance, in one g
 	@$(BIN)/snow-assets demo
 
 .PHONY: test
-test: lint pytest ## linters, types and tests
+test: setup ## linters, types and tests
+	@$(MAKE) --no-print-directory -j2 lint pytest
 
 .PHONY: setup
 setup: $(VENV)/.installed .dagster/dagster.yaml ## .venv from the lock, .env and the home of Dagster

@@ -103,6 +103,7 @@ def test_a_project_that_does_not_parse_costs_only_its_assets(tmp_path: Path, cap
     assert "does not parse" in caplog.text
 
 
+@pytest.mark.slow
 def test_publishing_builds_the_models_over_the_published_rows(location: Location, project: Path) -> None:
     location.settings = settings(project.parent, fields=None, slice_rows=50, page_size=50)
     location.environment = environment(project, location.environment.values)

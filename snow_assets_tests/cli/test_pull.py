@@ -96,6 +96,7 @@ def slow_once_a_slice_has_landed(server: SimulatorServer, landing: Path) -> Iter
         server.sim.watchers.remove(watch)
 
 
+@pytest.mark.slow
 def test_a_signal_keeps_what_landed(folder: Folder, server: SimulatorServer) -> None:
     folder.write("pulls: {incidents: {table: incident, page_size: 50, max_workers: 1, retry_backoff: 0.01}}")
     command = folder.command("pull", "incidents", "--json")

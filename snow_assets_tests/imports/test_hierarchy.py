@@ -103,7 +103,7 @@ def check_books(workspace: Workspace) -> None:
     }
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_import_starts_before_the_one_before_it_is_finished(
     imports: Imports, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -165,6 +165,7 @@ def test_the_next_import_is_released_once_and_told_until_it_starts(imports: Impo
         assert workspace.books.released() == {}
 
 
+@pytest.mark.slow
 def test_a_hierarchy_that_is_not_finished_is_not_begun_again_unless_told(imports: Imports) -> None:
     imports.declare("root", numbered(2))
     imports.declare("child", numbered(2), parent="root")

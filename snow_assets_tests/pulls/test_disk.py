@@ -48,6 +48,7 @@ def test_a_full_disk_at_the_plan_is_named_and_leaves_nothing(own: Workbench) -> 
     assert own.pull_all().landed == 1200
 
 
+@pytest.mark.slow
 def test_a_full_disk_in_a_slice_is_named_once_and_what_landed_stays(own: Workbench) -> None:
     plan = own.plan().plan
     own.land(plan, plan.slices[:2])

@@ -341,6 +341,7 @@ def test_a_row_that_fails_alone_is_named(members: SimulatorServer, tmp_path: Pat
     assert totals.missing == 0
 
 
+@pytest.mark.slow
 def test_sweeps_that_never_agree_fail_loudly(members: SimulatorServer, tmp_path: Path) -> None:
     """Without a count, and with other rows lost each time, nothing can be believed."""
     pulled = bench(members, tmp_path)

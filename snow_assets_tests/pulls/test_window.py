@@ -186,6 +186,7 @@ def _later_totals(totals: Any) -> Any:
     return replace(totals, plan="20991231T000000Z")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "zone",
     # West of Greenwich a moment read in the account's zone is a later one.
